@@ -1,0 +1,100 @@
+"""What every test may use: a real control plane for the session, and a namespace of one's own."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import shutil
+import signal
+import sys
+import tempfile
+import threading
+import uuid
+from collections.abc import Iterator
+from pathlib import Path
+from types import FrameType
+
+import pytest
+
+from opslib.sandbox import cluster
+from opslib.sandbox.cluster import Status
+
+_RUNS = Path(tempfile.gettempdir()) / f"opslib-tests-{os.getuid()}"
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _own_state() -> Iterator[None]:
+    """Keep the tests' state apart from the user's sandboxes, and clear what a killed run left."""
+    _RUNS.mkdir(mode=0o700, exist_ok=True)
+    if _RUNS.stat().st_uid != os.getuid():
+        pytest.exit(f"{_RUNS} belongs to somebody else")
+    for left in _RUNS.iterdir():
+        if not _alive(left.name):
+            _clear(left)
+    mine = _RUNS / str(os.getpid())
+    mine.mkdir(mode=0o700, exist_ok=True)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("OPSLIB_STATE", str(mine))
+        with _ended_by_sigterm():
+            yield
+    _clear(mine)
+
+
+@pytest.fixture(scope="session")
+def sandbox(_own_state: None) -> Iterator[Status]:
+    """Bring up one control plane with three nodes for the whole session.
+
+    Tests share it: use the ``namespace`` fixture, and leave cluster-wide objects as they were.
+    """
+    name = f"test-{uuid.uuid4().hex[:8]}"
+    try:
+        yield cluster.up(name)
+    finally:
+        cluster.down(name)
+
+
+@pytest.fixture
+def namespace(sandbox: Status) -> Iterator[str]:
+    """Create a namespace of a unique name; it is deleted afterwards, nobody waits for that."""
+    name = f"t-{uuid.uuid4().hex[:10]}"
+    cluster.make_namespace(sandbox.name, name)
+    yield name
+    with cluster.api(sandbox.name) as api:
+        api.send("DELETE", f"/api/v1/namespaces/{name}")
+
+
+def _alive(pid: str) -> bool:
+    try:
+        os.kill(int(pid), 0)
+    except (ValueError, ProcessLookupError):
+        return False
+    except PermissionError:
+        return True
+    return True
+
+
+def _clear(state: Path) -> None:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("OPSLIB_STATE", str(state))
+        for name in cluster.names():
+            with contextlib.suppress(Exception):
+                cluster.down(name)
+    shutil.rmtree(state, ignore_errors=True)
+
+
+@contextlib.contextmanager
+def _ended_by_sigterm() -> Iterator[None]:
+    """Let SIGTERM end the run as Ctrl-C does, with the fixtures' clearing up."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+
+    def stop(signum: int, frame: FrameType | None) -> None:
+        del frame
+        sys.exit(128 + signum)
+
+    before = signal.signal(signal.SIGTERM, stop)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
