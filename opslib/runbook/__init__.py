@@ -1,0 +1,61 @@
+"""Runbooks: notebooks with typed parameters, executed into records that tell the truth.
+
+In a notebook::
+
+    from opslib import runbook
+
+    p = runbook.load(globals())                     # first cell after the parameters
+    runbook.report(applied=3, revision="4f2a…")     # last cell: results for result.json
+
+The names are loaded on first use: a notebook pays for what it uses and nothing else.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from opslib.runbook.execute import find, run
+    from opslib.runbook.facts import context, report, result
+    from opslib.runbook.markers import Pattern, Range
+    from opslib.runbook.parameters import load, read_schema
+    from opslib.runbook.records import list_records, show
+
+_HOME = {
+    "Pattern": "markers",
+    "Range": "markers",
+    "context": "facts",
+    "find": "execute",
+    "list_records": "records",
+    "load": "parameters",
+    "read_schema": "parameters",
+    "report": "facts",
+    "result": "facts",
+    "run": "execute",
+    "show": "records",
+}
+
+__all__ = [
+    "Pattern",
+    "Range",
+    "context",
+    "find",
+    "list_records",
+    "load",
+    "read_schema",
+    "report",
+    "result",
+    "run",
+    "show",
+]
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOME:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(import_module(f"{__name__}.{_HOME[name]}"), name)
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

@@ -1,0 +1,262 @@
+"""One run of a runbook: checked before anything starts, executed, left as a record."""
+
+from __future__ import annotations
+
+import json
+import os
+import time
+from collections import Counter
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from opslib.core.clock import now, stamp
+from opslib.core.errors import InputError, OpslibError
+from opslib.core.imports import absent
+from opslib.core.progress import SILENT, Progress
+from opslib.runbook import facts, places
+from opslib.runbook.folder import HTML, MANIFEST, RECORD, RESULT, RecordFolder, to_json
+from opslib.runbook.inject import inject
+from opslib.runbook.manifest import surroundings
+from opslib.runbook.notebook import Notebook, read_notebook, runs_code, title_of
+from opslib.runbook.outcome import Ending, Outcome, RunError, RunResult, ending
+from opslib.runbook.parameters import schema_of
+from opslib.runbook.places import find, new_folder, new_run_id, project_root
+from opslib.runbook.session import GRACE, Session
+
+__all__ = ["RunResult", "find", "run"]
+
+SCHEMA_VERSION = 1
+
+
+@dataclass
+class _Run:
+    """What is known of one run, from its start on."""
+
+    notebook: Path
+    parameters: dict[str, Any]
+    folder: RecordFolder
+    run_id: str
+    title: str
+    surroundings: dict[str, Any]
+    started: str = field(default_factory=stamp)
+    begun: float = field(default_factory=time.monotonic)
+    nb: Any = None
+    ending: Ending | None = None
+
+    def result(self) -> dict[str, Any]:
+        """Return result.json as it is now (schemas/result.json)."""
+        ended = self.ending
+        return {
+            "schema_version": SCHEMA_VERSION,
+            "run_id": self.run_id,
+            "runbook": self.notebook.stem,
+            "title": self.title,
+            "outcome": (ended.outcome if ended else Outcome.RUNNING).value,
+            "exit_code": ended.exit_code if ended else None,
+            "started": self.started,
+            "ended": stamp() if ended else None,
+            "seconds": round(time.monotonic() - self.begun, 3) if ended else None,
+            "parameters": self.parameters,
+            "cells": _counts(self.nb),
+            "error": ended.error.as_dict() if ended and ended.error else None,
+            "report": _reported(self.nb),
+        }
+
+
+def run(
+    notebook: Path | str,
+    parameters: Mapping[str, object],
+    *,
+    out: Path | None = None,
+    cwd: Path | None = None,
+    progress: Progress = SILENT,
+    html_assets: Callable[[], str] | None = None,
+    deadline: float | None = None,
+    cell_timeout: float | None = None,
+    env: Mapping[str, str] | None = None,
+    grace: float = GRACE,
+) -> RunResult:
+    """Execute a runbook (a name, or the path of a notebook) and leave its record.
+
+    The parameters are checked before anything is started or written. The record goes
+    to ``out``/<date>/<runbook>-<run id>/; ``out`` is outputs/ of the notebook's project
+    by default, and ``cwd`` of the kernel is that project. ``deadline`` (whole run) and
+    ``cell_timeout`` are in seconds; an interrupted cell has ``grace`` seconds for its
+    clean-up. ``env`` adds to the kernel's environment. ``html_assets`` returns the source
+    of plotly.min.js; without it figures appear in the HTML by their text.
+
+    A run that fails is returned, with its outcome and exit code, not raised. Raises
+    InputError (or Problems) for a notebook or parameters that are wrong, and
+    OpslibError when the record cannot be written.
+    """
+    path = find(str(notebook))
+    source = read_notebook(path)
+    typed = schema_of(source, path.name).check(parameters)
+    _check_limits(deadline, cell_timeout, grace)
+    root = project_root(path)
+    workplace = _existing(cwd or root)
+    typed = {name: _from_here(value, name in parameters) for name, value in typed.items()}
+    this = _begin(path, source, typed, out or root / places.OUTPUTS)
+    try:
+        this.nb = _prepared(source, this, {k: v for k, v in typed.items() if k in parameters})
+        session = Session(
+            save=_saver(this),
+            event=this.folder.event,
+            progress=progress,
+            cwd=workplace,
+            env=_environment(this, env or {}),
+            deadline=deadline,
+            cell_timeout=cell_timeout,
+            grace=grace,
+        )
+        with session.stopper.on_signals():
+            this.ending = _execute(this, session)
+            return _finish(this, html_assets)
+    finally:
+        this.folder.close()
+
+
+def _check_limits(deadline: float | None, cell_timeout: float | None, grace: float) -> None:
+    limits = {"deadline": deadline, "cell_timeout": cell_timeout}
+    for name, seconds in limits.items():
+        if seconds is not None and not 0 < seconds < float("inf"):
+            raise InputError(f"{name} is {seconds:g}", where=name, expected="seconds, above 0")
+    if grace < 0:
+        raise InputError(f"grace is {grace:g}", where="grace", expected="seconds, 0 or more")
+
+
+def _from_here(value: Any, given: bool) -> Any:
+    """Make a given path absolute: the kernel works in the project, the person elsewhere."""
+    return value.absolute() if given and isinstance(value, Path) else value
+
+
+def _existing(folder: Path) -> Path:
+    if not folder.is_dir():
+        raise InputError("the working folder is not there", where=str(folder))
+    return folder.resolve()
+
+
+def _begin(path: Path, source: Notebook, typed: dict[str, Any], out: Path) -> _Run:
+    """Create the record's folder with a result.json that says "running"."""
+    moment = now()
+    run_id = new_run_id(moment)
+    around = surroundings(path, project_root(path))
+    shown = {name: facts.to_plain(value, name) for name, value in typed.items()}
+    folder = RecordFolder(new_folder(out, path.stem, run_id, moment))
+    this = _Run(path, shown, folder, run_id, title_of(source, path.stem), around)
+    folder.event("run-start", run_id=run_id, runbook=path.stem, pid=os.getpid(), parameters=shown)
+    folder.write(RESULT, to_json(this.result()))
+    return this
+
+
+def _prepared(source: Notebook, this: _Run, given: Mapping[str, Any]) -> Any:
+    """Return the notebook to execute: parameters injected, metadata of this run set."""
+    with absent("rfc3987_syntax"):  # see core.imports: over a second for a check nobody uses
+        from nbformat import v4  # noqa: PLC0415  # not before the parameters are known to be good
+    nb = v4.upgrade(v4.reads(json.dumps(inject(source, given))))
+    nb.metadata["papermill"] = {
+        "parameters": {name: facts.to_plain(value, name) for name, value in given.items()},
+        "input_path": this.surroundings["notebook"]["path"],
+        "output_path": RECORD,
+        "version": this.surroundings["versions"].get("papermill"),
+    }
+    nb.metadata["opslib"] = {
+        "run_id": this.run_id,
+        "runbook": this.notebook.stem,
+        "outcome": Outcome.RUNNING.value,
+        "started": this.started,
+    }
+    return nb
+
+
+def _environment(this: _Run, extra: Mapping[str, str]) -> dict[str, str]:
+    return {
+        **os.environ,
+        **extra,
+        facts.RUN_ID: this.run_id,
+        facts.RUN_DIR: str(this.folder.path),
+        facts.RUNNER: str(os.getpid()),
+    }
+
+
+def _saver(this: _Run) -> Callable[[Any, bool], None]:
+    from opslib.runbook.engine import to_text  # noqa: PLC0415  # papermill: see _prepared
+
+    def save(nb: Any, sync: bool) -> None:
+        this.nb = nb
+        this.folder.write(RECORD, to_text(nb), sync=sync)
+
+    return save
+
+
+def _execute(this: _Run, session: Session) -> Ending:
+    from opslib.runbook import engine  # noqa: PLC0415  # papermill: see _prepared
+
+    try:
+        engine.execute(this.nb, session)
+    except OpslibError:
+        raise
+    except Exception as error:  # noqa: BLE001  # whatever breaks, the record has to say so
+        text = f"{error}" or type(error).__name__
+        return ending(Outcome.FAILED, RunError(type(error).__name__, text))
+    return session.ending or ending(Outcome.FAILED, RunError("Unknown", "the engine said nothing"))
+
+
+def _finish(this: _Run, html_assets: Callable[[], str] | None) -> RunResult:
+    """Write the rest of the record, the manifest last."""
+    result = this.result()
+    around = this.surroundings
+    this.folder.write(HTML, _page(this, result, html_assets))
+    this.folder.write(RESULT, to_json(result))
+    short = {"outcome": result["outcome"], "exit_code": result["exit_code"]}
+    this.folder.event("run-end", **short, error=result["error"], seconds=result["seconds"])
+    manifest = {
+        "schema_version": SCHEMA_VERSION,
+        **{key: result[key] for key in ("run_id", "runbook")},
+        **short,
+        **{key: result[key] for key in ("started", "ended", "parameters")},
+        "revision": result["report"].get("revision"),
+        "cluster": result["report"].get("cluster"),
+        **around,
+        "files": this.folder.digests(),
+    }
+    this.folder.write(MANIFEST, to_json(manifest))
+    where = this.folder.path
+    return RunResult(
+        run_id=this.run_id,
+        runbook=this.notebook.stem,
+        outcome=result["outcome"],
+        exit_code=result["exit_code"],
+        folder=where,
+        record=where / RECORD,
+        html=where / HTML,
+        result=result,
+    )
+
+
+def _page(this: _Run, result: dict[str, Any], html_assets: Callable[[], str] | None) -> str:
+    from opslib.runbook import html  # noqa: PLC0415  # nbconvert: not before the run
+
+    try:
+        return html.to_html(this.nb, result, this.surroundings, html_assets)
+    except Exception as error:  # noqa: BLE001  # the record must end whatever a cell put out
+        this.folder.event("html-failed", error=f"{type(error).__name__}: {error}")
+        return html.without_page(result, error)
+
+
+def _counts(nb: Any) -> dict[str, int]:
+    """Count the code cells of a notebook by outcome."""
+    cells = nb.cells if nb is not None else []
+    outcomes = (cell.metadata.get("opslib", {}).get("outcome") for cell in cells if runs_code(cell))
+    return dict(sorted(Counter(one or Outcome.NEVER_RUN.value for one in outcomes).items()))
+
+
+def _reported(nb: Any) -> dict[str, Any]:
+    """Collect what the cells handed over with runbook.report, later values last."""
+    found: dict[str, Any] = {}
+    for cell in nb.cells if nb is not None else []:
+        for output in cell.get("outputs", []):
+            found.update(output.get("data", {}).get(facts.RESULT_MIME, {}))
+    return found

@@ -1,0 +1,80 @@
+"""The kernel of a run: this interpreter, a private socket, no trace left in the user's home."""
+
+from __future__ import annotations
+
+import shutil
+import signal
+import sys
+import tempfile
+from pathlib import Path
+from typing import Any
+
+from jupyter_client.kernelspec import KernelSpec, KernelSpecManager
+from jupyter_client.manager import AsyncKernelManager
+
+_SOCKET_ROOM = 60
+"""A Unix socket's path has 104 bytes at most on macOS, 108 on Linux (unix(7)); names need 40."""
+
+
+class ThisInterpreter(KernelSpecManager):  # type: ignore[misc]  # jupyter_client is untyped here
+    """Answers every kernel name with ipykernel under the interpreter that runs us.
+
+    A kernelspec of the name "python3" may belong to any environment of the machine.
+    """
+
+    def get_kernel_spec(self, kernel_name: str) -> Any:
+        """Return the spec; ``kernel_name`` does not matter."""
+        del kernel_name
+        return KernelSpec(
+            # Frozen modules off: what ipykernel's own spec sets, against a debugger's warning.
+            # nbclient adds the option that keeps IPython's history of inputs in memory.
+            argv=[
+                *(sys.executable, "-X", "frozen_modules=off", "-m", "ipykernel_launcher"),
+                *("-f", "{connection_file}"),
+            ],
+            display_name="Python 3",
+            language="python",
+        )
+
+
+def socket_folder() -> Path:
+    """Create a private folder whose path is short enough for a Unix socket."""
+    base = tempfile.gettempdir()
+    return Path(
+        tempfile.mkdtemp(prefix="opslib-", dir=base if len(base) <= _SOCKET_ROOM else "/tmp")  # noqa: S108  # mkdtemp makes it private
+    )
+
+
+def new_manager(folder: Path) -> Any:
+    """Return a manager for one kernel that talks over Unix sockets in ``folder``.
+
+    TCP would let every user of the machine connect, and ipykernel warns of it on stderr.
+    """
+    return AsyncKernelManager(
+        kernel_name="python3",
+        kernel_spec_manager=ThisInterpreter(),
+        transport="ipc",
+        connection_file=str(folder / "kernel.json"),
+    )
+
+
+async def remove(manager: Any, folder: Path, *, now: bool) -> None:
+    """End the kernel (with ``now`` by SIGKILL to its process group) and remove its sockets."""
+    try:
+        if manager.has_kernel:
+            await manager.shutdown_kernel(now=now)
+    finally:
+        await manager.cleanup_resources()
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+async def how_it_died(manager: Any) -> str:
+    """Say how the kernel's process ended, in the words of a shell."""
+    code = await manager.provisioner.poll() if manager.has_kernel else None
+    if code is None:
+        return "the kernel does not answer"
+    if code >= 0:
+        return f"the kernel ended by itself with exit code {code}"
+    name = signal.Signals(-code).name
+    hint = " (out of memory?)" if name == "SIGKILL" else ""
+    return f"the kernel was killed by {name}{hint}"

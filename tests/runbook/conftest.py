@@ -1,0 +1,168 @@
+"""Notebooks made on the spot, real kernels, and a runner process that can be killed."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+HERE = Path(__file__).parent
+Cell = dict[str, Any]
+
+
+def code(source: str, *tags: str) -> Cell:
+    """Return a code cell."""
+    return {
+        "cell_type": "code",
+        "metadata": {"tags": list(tags)} if tags else {},
+        "source": source.splitlines(keepends=True),
+        "outputs": [],
+        "execution_count": None,
+    }
+
+
+def text(source: str) -> Cell:
+    """Return a Markdown cell."""
+    return {"cell_type": "markdown", "metadata": {}, "source": source}
+
+
+def parameters(source: str) -> Cell:
+    """Return a parameters cell."""
+    return code(source, "parameters")
+
+
+LOAD = code("from opslib import runbook\n\np = runbook.load(globals())")
+
+
+def write(path: Path, *cells: Cell) -> Path:
+    """Write a notebook as JupyterLab would, and return its path."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    named = [{**cell, "id": f"cell-{number}"} for number, cell in enumerate(cells)]
+    kernel = {"name": "python3", "display_name": "Python 3", "language": "python"}
+    notebook = {
+        "nbformat": 4,
+        "nbformat_minor": 5,
+        "metadata": {"kernelspec": kernel},
+        "cells": named,
+    }
+    path.write_text(json.dumps(notebook, indent=1), encoding="utf-8")
+    return path
+
+
+Make = Callable[..., Path]
+
+
+@pytest.fixture
+def make(tmp_path: Path) -> Make:
+    """Return a function that writes notebooks/<name>.ipynb into a fresh project."""
+
+    def make_one(*cells: Cell, name: str = "work") -> Path:
+        return write(tmp_path / "notebooks" / f"{name}.ipynb", *cells)
+
+    return make_one
+
+
+def read_json(path: Path) -> Any:
+    """Read a JSON file."""
+    return json.loads(path.read_bytes())
+
+
+def outcomes(record: Path) -> list[str | None]:
+    """Return the outcome of each code cell of a record."""
+    cells = read_json(record)["cells"]
+    return [
+        cell["metadata"].get("opslib", {}).get("outcome")
+        for cell in cells
+        if cell["cell_type"] == "code"
+    ]
+
+
+def wait_for(condition: Callable[[], Any], what: str, seconds: float = 30.0) -> Any:
+    """Wait until the condition gives something, and return it."""
+    end = time.monotonic() + seconds
+    while time.monotonic() < end:
+        if found := condition():
+            return found
+        time.sleep(0.02)
+    raise AssertionError(f"{what} did not happen within {seconds} s")
+
+
+class Runner:
+    """A process that runs one notebook, as the command line would."""
+
+    def __init__(self, notebook: Path, out: Path, temporary: Path, **options: Any) -> None:
+        self.out = out
+        self.process = subprocess.Popen(
+            [sys.executable, HERE / "runner.py", notebook, out, json.dumps(options)],
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            env={
+                **os.environ,
+                "PYTHONWARNINGS": "error::ResourceWarning",
+                "TMPDIR": str(temporary),
+            },
+        )
+
+    def folder(self) -> Path:
+        """Return the record's folder, once it is there."""
+        found: Path = wait_for(
+            lambda: next((one.parent for one in self.out.glob("*/*/events.jsonl")), None),
+            "the start of the record",
+        )
+        return found
+
+    def events(self) -> list[dict[str, Any]]:
+        """Return the events so far."""
+        lines = (self.folder() / "events.jsonl").read_text(encoding="utf-8").splitlines()
+        return [json.loads(line) for line in lines]
+
+    def kernel(self) -> int:
+        """Return the kernel's process id, once it is there."""
+
+        def started() -> int | None:
+            found = [one["pid"] for one in self.events() if one["event"] == "kernel-start"]
+            return found[0] if found else None
+
+        pid: int = wait_for(started, "the start of the kernel")
+        return pid
+
+    def said(self, word: str) -> None:
+        """Wait until a cell has printed the word, as the partial record shows."""
+        record = self.folder() / "record.ipynb"
+        wait_for(lambda: record.exists() and word in str(_printed(record)), f"the word {word}")
+
+    def end(self, seconds: float = 30.0) -> tuple[int, str, str]:
+        """Wait for the end; return the exit code and what was printed."""
+        out, err = self.process.communicate(timeout=seconds)
+        return self.process.returncode, out.decode(), err.decode()
+
+
+def _printed(record: Path) -> list[Any]:
+    return [cell.get("outputs") for cell in read_json(record)["cells"]]
+
+
+@pytest.fixture
+def start(
+    tmp_path: Path, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Callable[..., Runner]]:
+    """Return a function that starts a runner; what still runs at the end is killed by its id."""
+    runners: list[Runner] = []
+    # A killed runner leaves its sockets; their path has to be short (see kernel.py).
+    sockets = tmp_path_factory.getbasetemp()
+
+    def start_one(notebook: Path, **options: Any) -> Runner:
+        runners.append(Runner(notebook, tmp_path / f"out-{len(runners)}", sockets, **options))
+        return runners[-1]
+
+    yield start_one
+    for runner in runners:
+        if runner.process.poll() is None:
+            runner.process.kill()
+            runner.process.communicate()

@@ -1,0 +1,28 @@
+"""A program that runs one notebook and exits with the run's code: RUNNER NOTEBOOK OUT OPTIONS."""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+
+from opslib import runbook
+from opslib.core.errors import OpslibError
+
+
+def main() -> int:
+    """Run, and print the record's folder."""
+    _, notebook, out, options = sys.argv
+    chosen = json.loads(options)
+    given = chosen.pop("parameters", {})
+    try:
+        done = runbook.run(notebook, given, out=Path(out), **chosen)
+    except OpslibError as error:
+        sys.stderr.write(f"{error}\n")
+        return error.exit_code
+    sys.stdout.write(f"{done.folder}\n")
+    return done.exit_code
+
+
+if __name__ == "__main__":
+    sys.exit(main())

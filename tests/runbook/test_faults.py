@@ -1,0 +1,241 @@
+"""Every way a run can end: the outcome of each cell, of the run, and the exit code."""
+
+from __future__ import annotations
+
+import json
+import os
+import random
+import signal
+import time
+from collections.abc import Callable, Iterator
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from opslib import runbook
+
+from .conftest import (
+    LOAD,
+    Cell,
+    Make,
+    Runner,
+    code,
+    outcomes,
+    parameters,
+    read_json,
+    text,
+    wait_for,
+)
+
+Start = Callable[..., Runner]
+SLEEP = "print('asleep', flush=True)\nimport time\ntime.sleep(60)"
+STUBBORN = (
+    "import time\nprint('asleep', flush=True)\nwhile True:\n    try:\n        time.sleep(60)\n"
+    "    except KeyboardInterrupt:\n        print('no')"
+)
+DENIED = (
+    "from opslib.core.errors import ApprovalError\n"
+    "raise ApprovalError('nobody approved plan 4f2a', hint='ask somebody')"
+)
+AFTER = "never-run"
+
+# name: (source, tags, options, outcome of the run, exit code, of the cell, of the cell after)
+FAULTS: dict[str, tuple[str, list[str], dict[str, float], str, int, str, str]] = {
+    "ok": ("1 + 1", [], {}, "ok", 0, "ok", "ok"),
+    "error": ("1 / 0", [], {}, "failed", 1, "failed", AFTER),
+    "kernel kill -9": (
+        "import os, signal\nos.kill(os.getpid(), signal.SIGKILL)",
+        *([], {}, "kernel-dead", 138, "kernel-dead", AFTER),
+    ),
+    "os._exit(0)": ("import os\nos._exit(0)", [], {}, "kernel-dead", 138, "kernel-dead", AFTER),
+    "cell time-out": (SLEEP, [], {"cell_timeout": 2}, "timeout", 124, "timeout", AFTER),
+    "deadline": (SLEEP, [], {"deadline": 6}, "timeout", 124, "timeout", AFTER),
+    "deaf to interrupts": (
+        STUBBORN,
+        *([], {"cell_timeout": 2, "grace": 0.5}, "timeout", 124, "timeout", AFTER),
+    ),
+    "sys.exit(0)": ("import sys\nsys.exit(0)", [], {}, "ok", 0, "ok", AFTER),
+    "exit()": ("exit()", [], {}, "ok", 0, "ok", AFTER),
+    "sys.exit(3)": ("import sys\nsys.exit(3)", [], {}, "failed", 1, "failed", AFTER),
+    "raises-exception": ("1 / 0", ["raises-exception"], {}, "ok", 0, "ok", "ok"),
+    "skip-execution": ("1 / 0", ["skip-execution"], {}, "ok", 0, "skipped", "ok"),
+    "denied": (DENIED, [], {}, "denied", 3, "denied", AFTER),
+}
+SIGNALS = {"SIGINT": 130, "SIGTERM": 143}
+
+PAPERMILL = {"ok": "completed", "skipped": "pending", "never-run": "pending"}
+"""What papermill's own status may be: never "completed" for a cell that did not run."""
+
+table: list[tuple[str, str, int, list[str | None]]] = []
+
+
+@pytest.fixture(scope="module", autouse=True)
+def print_table() -> Iterator[None]:
+    """Print what each fault gave, when all have been tried."""
+    yield
+    print(f"\n{'fault':22} {'run':12} {'exit':>4}  cells")  # noqa: T201  # the matrix is the proof
+    for name, outcome, exit_code, cells in table:
+        print(f"{name:22} {outcome:12} {exit_code:>4}  {', '.join(map(str, cells))}")  # noqa: T201
+    print(f"{len(table)} faults")  # noqa: T201
+
+
+def check(name: str, folder: Path, outcome: str, exit_code: int, cells: list[str]) -> None:
+    """Compare a record with what is true, in every file that tells."""
+    result = read_json(folder / "result.json")
+    notebook = read_json(folder / "record.ipynb")
+    manifest = read_json(folder / "manifest.json")
+    found = outcomes(folder / "record.ipynb")
+    table.append((name, result["outcome"], result["exit_code"], found))
+    assert (result["outcome"], result["exit_code"]) == (outcome, exit_code), result["error"]
+    assert (manifest["outcome"], manifest["exit_code"]) == (outcome, exit_code)
+    assert notebook["metadata"]["opslib"]["outcome"] == outcome
+    assert found == cells
+    assert sum(result["cells"].values()) == len(cells)
+    for cell in notebook["cells"]:
+        if cell["cell_type"] == "code":
+            mine, theirs = cell["metadata"]["opslib"], cell["metadata"]["papermill"]
+            assert theirs["status"] == PAPERMILL.get(mine["outcome"], "failed")
+            assert ("started" in mine) == (mine["outcome"] not in {"never-run", "skipped"})
+    assert (notebook["metadata"]["papermill"]["exception"] is True) == (outcome != "ok")
+    assert (result["error"] is None) == (outcome == "ok")
+    if outcome != "ok":
+        assert result["error"]["cell"] == 2
+    assert outcome in (folder / "record.html").read_text(encoding="utf-8")
+
+
+def notebook_with(make: Make, cell: Cell) -> Path:
+    """Write a notebook of four cells: parameters, load, the fault, one after it."""
+    return make(parameters("a: int = 1"), LOAD, cell, text("## After"), code("print('after')"))
+
+
+@pytest.mark.parametrize("name", FAULTS)
+def test_the_record_is_true(name: str, make: Make) -> None:
+    """Whatever ends the run, each cell and the run say what happened."""
+    source, tags, options, outcome, exit_code, cell, after = FAULTS[name]
+    limits: Any = options
+    done = runbook.run(notebook_with(make, code(source, *tags)), {}, **limits)
+    assert (done.outcome, done.exit_code) == (outcome, exit_code)
+    check(name, done.folder, outcome, exit_code, ["ok", "ok", cell, after])
+
+
+@pytest.mark.parametrize("name", SIGNALS)
+def test_a_signal_ends_the_run_truthfully(name: str, make: Make, start: Start) -> None:
+    """A signal interrupts the cell, lets it clean up, and the record is finished."""
+    careful = "try:\n    print('asleep', flush=True)\n    import time\n    time.sleep(60)\n"
+    cell = code(careful + "finally:\n    print('cleaned up')")
+    runner = start(notebook_with(make, cell))
+    runner.said("asleep")
+    runner.process.send_signal(signal.Signals[name])
+    exit_code, out, err = runner.end()
+    assert (exit_code, err) == (SIGNALS[name], "")
+    folder = Path(out.strip())
+    check(name, folder, "interrupted", SIGNALS[name], ["ok", "ok", "interrupted", AFTER])
+    assert "cleaned up" in (folder / "record.ipynb").read_text(encoding="utf-8")
+    assert "Traceback" in (folder / "record.html").read_text(encoding="utf-8")
+
+
+def test_a_second_signal_needs_no_grace(make: Make, start: Start) -> None:
+    """A cell that ignores the first Ctrl-C is ended by the second, at once."""
+    runner = start(notebook_with(make, code(STUBBORN)), grace=60)
+    runner.said("asleep")
+    runner.process.send_signal(signal.SIGINT)
+    time.sleep(0.3)  # two signals at once would count as one
+    begun = time.monotonic()
+    runner.process.send_signal(signal.SIGINT)
+    assert runner.end()[0] == 130
+    assert time.monotonic() - begun < 10
+
+
+def test_a_deadline_between_two_cells_starts_no_other(make: Make) -> None:
+    """A cell that outlives its interrupt is the last one, and a long list of cells ends in time."""
+    path = make(*[code("import time\ntime.sleep(0.4)") for _ in range(30)])
+    done = runbook.run(path, {}, deadline=3)
+    assert done.exit_code == 124
+    assert done.result["cells"]["never-run"] > 15
+    assert done.result["seconds"] < 10
+
+
+def test_a_kernel_that_does_not_start_is_told(make: Make, tmp_path: Path) -> None:
+    """When the kernel ends at its start, no cell has run and the record says why."""
+    (tmp_path / "ipykernel_launcher.py").write_text("raise SystemExit(7)")
+    done = runbook.run(notebook_with(make, code("1")), {}, env={"PYTHONPATH": str(tmp_path)})
+    assert (done.outcome, done.exit_code) == ("kernel-dead", 138)
+    assert done.result["cells"] == {"never-run": 4}
+    assert "did not start" in done.result["error"]["message"]
+
+
+def test_opslib_errors_are_shown_without_a_stack(make: Make) -> None:
+    """An error of ours is shown by what it says; its exit code becomes the run's."""
+    source = (
+        "from opslib.core.errors import InputError\n"
+        "raise InputError('no such context', where='kubeconfig', hint='name another')"
+    )
+    done = runbook.run(notebook_with(make, code(source)), {})
+    assert (done.outcome, done.exit_code) == ("failed", 2)
+    assert done.result["error"]["detail"]["hint"] == "name another"
+    record = done.record.read_text(encoding="utf-8")
+    assert "Traceback" not in record
+    assert "no such context" in record
+    assert "name another" in done.html.read_text(encoding="utf-8")
+
+
+KILLS, AT_ONCE = 20, 4
+CHATTY = (
+    "import time\n"
+    "for n in range(200):\n    print('line', n, 'x' * 200, flush=True)\n    time.sleep(0.005)"
+)
+
+
+def test_kill_9_of_the_runner_leaves_a_valid_record(make: Make, start: Start) -> None:
+    """At random moments the record on disk is whole, true and at most 2 s behind."""
+    path = make(*[code(CHATTY) for _ in range(3)])
+    dice = random.Random(5)  # noqa: S311  # moments, not secrets
+    finished = 0
+    for _ in range(KILLS // AT_ONCE):
+        runners = [start(path) for _ in range(AT_ONCE)]
+        kernels = [runner.kernel() for runner in runners]
+        for runner in runners:
+            time.sleep(dice.uniform(0, 0.8))  # the random moment is the point
+            finished += _kill(runner)
+        for pid in kernels:
+            wait_for(partial(_gone, pid), "the end of an orphaned kernel", 10)
+    print(f"{KILLS} kills -9: {KILLS} valid records, {finished} of them finished")  # noqa: T201
+
+
+def _kill(runner: Runner) -> bool:
+    """Kill a runner, check what it left, and tell whether it had finished before."""
+    runner.process.send_signal(signal.SIGKILL)
+    killed = time.time()
+    runner.end()
+    record = runner.folder() / "record.ipynb"
+    notebook, result = read_json(record), read_json(runner.folder() / "result.json")
+    assert killed - record.stat().st_mtime < 2.0 or _complete(notebook)
+    assert set(outcomes(record)) <= {"ok", "running", "never-run"}
+    assert result["outcome"] in {"running", "ok"}
+    (summary,) = runbook.list_records(runner.out)
+    assert summary.outcome == ("ok" if result["outcome"] == "ok" else "interrupted")
+    return bool(result["outcome"] == "ok")
+
+
+def _complete(notebook: dict[str, Any]) -> bool:
+    return all(cell["metadata"]["opslib"]["outcome"] == "ok" for cell in notebook["cells"])
+
+
+def _gone(pid: int) -> bool:
+    """Tell whether a process is gone; one that nobody waits for (a zombie) has ended too."""
+    try:
+        os.kill(pid, 0)
+        stat = Path(f"/proc/{pid}/stat")
+        return stat.exists() and stat.read_text(encoding="utf-8").rsplit(") ", 1)[1][0] == "Z"
+    except (ProcessLookupError, FileNotFoundError):
+        return True
+
+
+def test_events_tell_the_same_as_the_notebook(make: Make) -> None:
+    """Events carry each cell's end in order, so that a machine can follow without the notebook."""
+    done = runbook.run(notebook_with(make, code("1 / 0")), {})
+    lines = (done.folder / "events.jsonl").read_text(encoding="utf-8").splitlines()
+    ends = [json.loads(line) for line in lines if '"cell-end"' in line]
+    assert [(one["cell"], one["outcome"]) for one in ends] == [(0, "ok"), (1, "ok"), (2, "failed")]
