@@ -9,6 +9,7 @@ import signal
 import sys
 import tempfile
 import threading
+import time
 import uuid
 from collections.abc import Iterator
 from pathlib import Path
@@ -16,9 +17,12 @@ from types import FrameType
 
 import pytest
 
+from opslib.kube.client import Cluster, connect
 from opslib.sandbox import cluster
 from opslib.sandbox.cluster import Status
+from opslib.source.example import create_example
 
+_STARTED = time.monotonic()
 _RUNS = Path(tempfile.gettempdir()) / f"opslib-tests-{os.getuid()}"
 
 
@@ -63,6 +67,22 @@ def namespace(sandbox: Status) -> Iterator[str]:
         api.send("DELETE", f"/api/v1/namespaces/{name}")
 
 
+@pytest.fixture(scope="session")
+def server(sandbox: Status) -> Iterator[Cluster]:
+    """Connect to the session's control plane, as its administrator."""
+    one = connect(cluster.environment(sandbox.name)["KUBECONFIG"])
+    yield one
+    one.close()
+
+
+@pytest.fixture
+def platform(tmp_path: Path) -> Path:
+    """Return the payment platform as a repository of the test's own."""
+    repo = tmp_path / "payment-platform"
+    create_example(repo)
+    return repo
+
+
 def _alive(pid: str) -> bool:
     try:
         os.kill(int(pid), 0)
@@ -98,3 +118,12 @@ def _ended_by_sigterm() -> Iterator[None]:
         yield
     finally:
         signal.signal(signal.SIGTERM, before)
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """Close with one line that counts the tests; a skipped one is named, never silent."""
+    stats = terminalreporter.stats
+    counts = {name: len(stats.get(name, ())) for name in ("passed", "failed", "error", "skipped")}
+    seconds = time.monotonic() - _STARTED
+    text = ", ".join(f"{number} {name}" for name, number in counts.items())
+    terminalreporter.write_line(f"opslib tests: {text}, in {seconds:.0f} s")
