@@ -1,0 +1,1 @@
+"""Git as the source of truth: mirrors, revisions, rendering, upgrades of old manifests."""

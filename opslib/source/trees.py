@@ -1,0 +1,71 @@
+"""Files to render: those of one commit, or those of a folder on disk."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Protocol
+
+from opslib.core.errors import InputError
+from opslib.source.mirror import Mirror
+
+
+class Tree(Protocol):
+    """Regular files by their path from a root, which nothing leads out of."""
+
+    def files(self, path: str) -> list[str]:
+        """Return all files below a folder ("" for the root); none where there is no folder."""
+
+    def read(self, paths: Sequence[str]) -> Mapping[str, bytes]:
+        """Return the contents of files."""
+
+
+@dataclass(frozen=True)
+class Commit:
+    """The files of one commit of a mirror."""
+
+    mirror: Mirror
+    commit: str
+    all: tuple[str, ...] = field(init=False, repr=False)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "all", tuple(self.mirror.files(self.commit, "")))
+
+    def files(self, path: str) -> list[str]:
+        """Return the files of the commit below a folder."""
+        prefix = f"{path}/" if path else ""
+        return [name for name in self.all if name.startswith(prefix)]
+
+    def read(self, paths: Sequence[str]) -> Mapping[str, bytes]:
+        """Read files in one go."""
+        return self.mirror.read_many(self.commit, list(paths))
+
+
+@dataclass(frozen=True)
+class Disk:
+    """The files of a folder as they are on disk now."""
+
+    root: Path
+
+    def files(self, path: str) -> list[str]:
+        """Return the files on disk below a folder, without hidden folders."""
+        found = []
+        for place, folders, names in os.walk(self.root / path):
+            folders[:] = sorted(name for name in folders if not name.startswith("."))
+            found += [os.path.relpath(os.path.join(place, name), self.root) for name in names]
+        return sorted(found)
+
+    def read(self, paths: Sequence[str]) -> Mapping[str, bytes]:
+        """Read files; a link that leads out of the root is refused."""
+        return {path: self._read(path) for path in paths}
+
+    def _read(self, path: str) -> bytes:
+        place = (self.root / path).resolve()
+        if not place.is_relative_to(self.root.resolve()):
+            raise InputError(f"this link leads out of the folder, to {place}", where=path)
+        try:
+            return place.read_bytes()
+        except OSError as error:
+            raise InputError(f"the file cannot be read: {error.strerror}", where=path) from None
