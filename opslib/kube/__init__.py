@@ -1,0 +1,1 @@
+"""The API server: connection, discovery, apply, watch, leases; the only room with kubernetes."""
