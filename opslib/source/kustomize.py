@@ -111,12 +111,21 @@ class _Check:
         if entry.startswith("/") or target.startswith(".."):
             self._refuse(f"{entry} leads out of the repository", pointer)
             return []
-        below = self.tree.files(target)
-        if below:
+        if self.tree.files(target):
             return [target]
         if target not in self.tree.files(posixpath.dirname(target)):
             self._refuse(f"{entry} is not in the repository", pointer)
+        else:
+            self._file(target)
         return []
+
+    def _file(self, path: str) -> None:
+        """Read a resource file for its mistakes: kubectl would name no file and no line."""
+        try:
+            for _ in load_values(_decoded(self.tree.read([path])[path], path), path):
+                pass
+        except InputError as error:
+            self.problems.append(error)
 
     def _remote(self, node: Any, pointer: str) -> None:
         """Refuse every address anywhere: kustomize fetches those of most of its fields."""

@@ -31,7 +31,12 @@ class Commit:
     all: tuple[str, ...] = field(init=False, repr=False)
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "all", tuple(self.mirror.files(self.commit, "")))
+        object.__setattr__(self, "all", tuple(self._names()))
+
+    def _names(self) -> list[str]:
+        """Return regular files and links; a link is followed, or refused, when it is read."""
+        links = self.mirror.links(self.commit)
+        return sorted([*self.mirror.files(self.commit), *links])
 
     def files(self, path: str) -> list[str]:
         """Return the files of the commit below a folder."""
