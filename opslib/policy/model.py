@@ -145,14 +145,15 @@ class Policy:
 
 
 DEFAULT = Policy()
-"""What holds where a repository has no policy file."""
+"""What a policy file starts from: every rule at its own severity."""
+
 ADVISORY = Policy(
     {
         name: rule.severity if name in {"plain-secret", "removed-api", "schema"} else "warning"
         for name, rule in RULES.items()
     }
 )
-"""For a repository without a policy file: what cannot work or must not be blocks, the rest is told."""
+"""For a repository without a policy file: only what cannot work or must not be blocks."""
 
 
 @dataclass(frozen=True)

@@ -7,9 +7,9 @@ from textwrap import dedent
 from typing import Any
 
 import pytest
-from opslib.source.yamlload import load_documents
 
 from opslib.core.model import Origin, Resource
+from opslib.source.yamlload import load_documents
 
 Load = Callable[[str], list[Resource]]
 

@@ -1,0 +1,291 @@
+"""Apply a plan: what was shown and nothing else, in stages, pruned last."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from opslib.core.errors import ConflictError, InputError, OpslibError
+from opslib.core.model import Manifest, ResourceKey
+from opslib.core.progress import SILENT, Progress
+from opslib.kube.apply import Lock, delete, server_side_apply
+from opslib.kube.client import Cluster
+from opslib.kube.discovery import Discovery
+from opslib.kube.errors import ApiError
+from opslib.reconcile.desired import Target
+from opslib.reconcile.evidence import keep_evidence
+from opslib.reconcile.health import Health
+from opslib.reconcile.inventory import settle, write_ahead
+from opslib.reconcile.mask import scrubbed
+from opslib.reconcile.order import FIRST, stage_of, staged
+from opslib.reconcile.plan import Action, Change
+from opslib.reconcile.planner import Judge, Prepared, with_commit
+from opslib.reconcile.retry import retrying
+from opslib.reconcile.wait import HealthOf, wait_healthy
+
+WRITERS = 4
+"""Writes at once: measured best on two cores."""
+
+_CONFLICTS = 3
+
+
+@dataclass(frozen=True)
+class Failure:
+    """One object that was not written, and why."""
+
+    key: ResourceKey
+    what: str
+    kind: str = "failed"
+    where: str = ""
+
+    def as_dict(self) -> dict[str, Any]:
+        return {"object": str(self.key), "what": self.what, "kind": self.kind, "where": self.where}
+
+
+@dataclass(frozen=True)
+class Applied:
+    """What an apply did. ``ok``: everything written, healthy, and pruned as planned."""
+
+    written: tuple[ResourceKey, ...] = ()
+    deleted: tuple[ResourceKey, ...] = ()
+    failures: tuple[Failure, ...] = ()
+    health: tuple[HealthOf, ...] = ()
+    seconds: float = 0.0
+    evidence: Path | None = None
+
+    @property
+    def unhealthy(self) -> tuple[HealthOf, ...]:
+        return tuple(state for state in self.health if state.health is not Health.CURRENT)
+
+    @property
+    def ok(self) -> bool:
+        return not self.failures and not self.unhealthy
+
+    def summary(self) -> dict[str, Any]:
+        """Return what a record should say at a glance: counts, and what went wrong in words."""
+        return {
+            "ok": self.ok,
+            "written": len(self.written),
+            "deleted": len(self.deleted),
+            "failures": [f"{f.key}: {f.what}" for f in self.failures],
+            "unhealthy": [f"{s.key}: {s.health}: {s.message}" for s in self.unhealthy],
+            "seconds": round(self.seconds, 1),
+            "evidence": str(self.evidence) if self.evidence else None,
+        }
+
+    def as_dict(self) -> dict[str, Any]:
+        return {
+            "ok": self.ok,
+            "written": [str(key) for key in self.written],
+            "deleted": [str(key) for key in self.deleted],
+            "failures": [failure.as_dict() for failure in self.failures],
+            "health": [state.as_dict() for state in self.health],
+            "seconds": round(self.seconds, 3),
+            "evidence": str(self.evidence) if self.evidence else None,
+        }
+
+
+@dataclass
+class _Run:
+    """One apply under way."""
+
+    cluster: Cluster
+    discovery: Discovery
+    prepared: Prepared
+    progress: Progress
+    go_on: Callable[[], bool]
+    deadline: float
+    written: list[ResourceKey] = field(default_factory=list)
+    failures: list[Failure] = field(default_factory=list)
+
+    def write_all(self) -> None:
+        """Write all stages; a failed stage holds back those after it."""
+        planned = {c.key: c for c in self.prepared.plan.writes if c.action is not Action.DELETE}
+        targets = [t for t in self.prepared.desired.targets if t.key in planned]
+        total = len(targets)
+        for stage in staged(targets, lambda target: target.key):
+            if self.failures:
+                self._hold_back(stage)
+                continue
+            with ThreadPoolExecutor(WRITERS) as pool:
+                jobs = [pool.submit(self._write, t, planned[t.key]) for t in stage]
+                for job in jobs:
+                    failure = job.result()
+                    if failure:
+                        self.failures.append(failure)
+                    self.progress.update("applying", len(self.written), total)
+            if stage_of(stage[0].key) == FIRST and not self.failures:
+                self._establish(stage)
+
+    def _hold_back(self, stage: Sequence[Target]) -> None:
+        text = "not tried: an earlier stage failed"
+        self.failures += [Failure(t.key, text, "held-back", str(t.resource.origin)) for t in stage]
+
+    def _establish(self, stage: Sequence[Target]) -> None:
+        """Wait until CRDs and Namespaces can be used, then read the server's kinds again."""
+        kinds = {target.key: target.kind for target in stage}
+        left = max(1.0, min(60.0, self.deadline - time.monotonic()))
+        for state in wait_healthy(self.cluster, kinds, timeout=left, go_on=self.go_on):
+            if state.health is not Health.CURRENT:
+                self.failures.append(Failure(state.key, f"not usable: {state.message}"))
+        self.discovery.refresh()
+
+    def _write(self, target: Target, change: Change) -> Failure | None:
+        try:
+            self._write_locked(target, change)
+        except OpslibError as error:
+            text = scrubbed(error.what, target.resource.manifest)
+            return Failure(target.key, text, error.kind, str(target.resource.origin))
+        self.written.append(target.key)
+        return None
+
+    def _write_locked(self, target: Target, change: Change) -> None:
+        """Write under the lock of the plan; plan anew what moved, go on if it is the same."""
+        for _ in range(_CONFLICTS):
+            if not self.go_on():
+                raise OpslibError("stopped before this object was written")
+            try:
+                self._send(target, change)
+                return
+            except ApiError as error:
+                if error.code not in {404, 409, 422} or not self._moved(target, change):
+                    raise
+            change = self._again(target, change)
+            if change.action is Action.UNCHANGED:
+                return
+        raise ConflictError(f"{target.key} changes faster than it can be written")
+
+    def _send(self, target: Target, change: Change) -> None:
+        body = with_commit(target.resource.manifest, self.prepared.plan.revision.commit)
+        lock = Lock(change.uid, change.resource_version) if change.uid else None
+        # Without a lock the object was absent: what somebody made meanwhile is not overwritten.
+        retrying(
+            lambda: server_side_apply(
+                self.cluster,
+                self.discovery.of(target.resource.manifest, str(target.resource.origin)),
+                body,
+                manager=self.prepared.app.manager,
+                lock=lock,
+                force=lock is not None,
+            )
+        )
+
+    def _moved(self, target: Target, change: Change) -> bool:
+        """Tell whether the object is another, or at another version, than the plan read."""
+        live = self.cluster.find(target.kind.path(target.key.namespace, target.key.name))
+        if live is None:
+            return bool(change.uid)
+        now = Lock.of(live)
+        return (now.uid, now.resource_version) != (change.uid, change.resource_version)
+
+    def _again(self, target: Target, change: Change) -> Change:
+        plan, prepared = self.prepared.plan, self.prepared
+        judge = Judge(self.cluster, prepared.app, plan.revision, prepared.desired, {})
+        fresh, live = judge.again(target)
+        if fresh.action is Action.UNCHANGED or fresh.same_as(change):
+            return fresh
+        raise ConflictError(
+            f"{target.key} is not what was planned for: {_what_moved(change, fresh, live)}",
+            hint="plan again and look at the difference",
+        )
+
+    def prune(self) -> list[ResourceKey]:
+        """Delete what the plan says, the last stages first; what fails stays in the inventory."""
+        deletes = [c for c in self.prepared.plan.changes if c.action is Action.DELETE]
+        gone: list[ResourceKey] = []
+        for change in sorted(deletes, key=lambda c: -stage_of(c.key)):
+            kind = self.prepared.kinds[change.key]
+            lock = Lock(change.uid, change.resource_version)
+            if not self.go_on():
+                text = "stopped before this object was deleted"
+                self.failures.append(Failure(change.key, text, "interrupted"))
+                continue
+            try:
+                retrying(lambda c=change, k=kind, held=lock: self._delete(c, k, held))  # type: ignore[misc]  # bound per pass
+            except OpslibError as error:
+                self.failures.append(Failure(change.key, error.what, error.kind))
+            else:
+                gone.append(change.key)
+            self.progress.update("pruning", len(gone), len(deletes))
+        return gone
+
+    def _delete(self, change: Change, kind: Any, lock: Lock) -> bool:
+        return delete(self.cluster, kind, change.key.namespace, change.key.name, lock=lock)
+
+
+def _what_moved(planned: Change, fresh: Change, live: Manifest | None) -> str:
+    if live is None:
+        return "it was deleted since"
+    if not planned.uid:
+        return "somebody created it since"
+    if planned.uid != fresh.uid:
+        return "it was deleted and made anew since"
+    shown = {(f.path, repr(f.before), repr(f.after)) for f in planned.fields}
+    fields = [f for f in fresh.fields if (f.path, repr(f.before), repr(f.after)) not in shown]
+    names = ", ".join(f.path for f in fields[:4]) or "fields of it"
+    return f"{names} changed since"
+
+
+def apply_plan(
+    cluster: Cluster,
+    discovery: Discovery,
+    prepared: Prepared,
+    *,
+    timeout: float = 300,
+    progress: Progress = SILENT,
+    evidence: Path | None = None,
+    go_on: Callable[[], bool] = lambda: True,
+) -> Applied:
+    """Write what the plan says, wait for health, prune, and settle the inventory.
+
+    ``timeout`` in seconds is for the whole. ``evidence`` is the folder for what was live
+    before. ``go_on`` is asked before each write and says whether this process may still
+    write (its lease holds, nobody asked it to stop). Failures of single objects are
+    collected; nothing is pruned unless everything else is written and healthy. Raises
+    InputError for a plan with problems, before anything is written.
+    """
+    started = time.monotonic()
+    plan = prepared.plan
+    if plan.problems:
+        raise InputError(f"the plan has {len(plan.problems)} problems: nothing was written")
+    kept = keep_evidence(plan, prepared.live, evidence)
+    run = _Run(cluster, discovery, prepared, progress, go_on, started + timeout)
+    versions = {t.key: t.resource.api_version for t in prepared.desired.targets}
+    ahead = write_ahead(cluster, prepared.app, prepared.inventory, versions)
+    run.write_all()
+    health: tuple[HealthOf, ...] = ()
+    gone: list[ResourceKey] = []
+    if not run.failures:
+        kinds = {
+            t.key: discovery.of(t.resource.manifest, str(t.resource.origin))
+            for t in prepared.desired.targets
+        }
+        left = max(0.0, run.deadline - time.monotonic())
+        health = wait_healthy(cluster, kinds, timeout=left, progress=progress, go_on=go_on)
+        if all(state.health is Health.CURRENT for state in health) and go_on():
+            gone = run.prune()
+    if not run.failures and all(state.health is Health.CURRENT for state in health) and go_on():
+        # Only now is this commit the last good one.
+        vanished = [k for k in ahead.objects if k not in versions and k not in prepared.live]
+        revision = plan.revision
+        settle(
+            cluster,
+            prepared.app,
+            ahead,
+            gone=[*gone, *vanished],
+            commit=revision.commit,
+            url=revision.url,
+            path=revision.path,
+        )
+    return Applied(
+        tuple(run.written),
+        tuple(gone),
+        tuple(run.failures),
+        health,
+        time.monotonic() - started,
+        kept,
+    )

@@ -1,0 +1,38 @@
+"""Evidence before correction: what was live, on disk, before the first write."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+
+from opslib.core.clock import now, stamp
+from opslib.core.files import private_dir, write_atomic
+from opslib.core.model import Manifest, ResourceKey
+from opslib.core.settings import state_dir
+from opslib.reconcile.mask import masked
+from opslib.reconcile.plan import Plan
+
+
+def keep_evidence(
+    plan: Plan, live: Mapping[ResourceKey, Manifest], folder: Path | None = None
+) -> Path | None:
+    """Write the plan and every live object that it changes, whole, with managedFields; fsynced.
+
+    Forced server-side apply takes the editor's name off the fields that it corrects, so this
+    is the last moment at which it can be seen. Secret values are masked. Returns the file, or
+    None where the plan only creates.
+    """
+    touched = [change for change in plan.writes if change.key in live]
+    if not touched:
+        return None
+    document = {
+        "format": "opslib.dev/evidence/v1",
+        "taken_at": stamp(),
+        "plan": plan.as_dict(),
+        "live": [masked(live[change.key]) for change in touched],
+    }
+    place = private_dir(folder or state_dir() / "evidence" / plan.app)
+    path = place / f"{now():%Y%m%dT%H%M%S.%fZ}-{plan.hash[:12]}.json"
+    write_atomic(path, json.dumps(document, indent=1, ensure_ascii=False), mode=0o600)
+    return path

@@ -1,0 +1,47 @@
+"""The order of an apply: what others need comes first; deletes go the other way round."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from itertools import groupby
+from typing import TypeVar
+
+from opslib.core.model import ResourceKey
+
+T = TypeVar("T")
+
+_STAGES: tuple[frozenset[str], ...] = (
+    frozenset({"CustomResourceDefinition", "Namespace"}),
+    frozenset({"StorageClass", "PriorityClass", "RuntimeClass", "IngressClass", "GatewayClass"}),
+    frozenset({"ServiceAccount", "Role", "ClusterRole", "ResourceQuota", "LimitRange"}),
+    frozenset({"RoleBinding", "ClusterRoleBinding", "ConfigMap", "Secret", "PersistentVolume"}),
+    frozenset({"PersistentVolumeClaim", "Service", "NetworkPolicy", "PodDisruptionBudget"}),
+)
+_WEBHOOKS = frozenset(
+    {
+        "ValidatingWebhookConfiguration",
+        "MutatingWebhookConfiguration",
+        "ValidatingAdmissionPolicyBinding",
+        "MutatingAdmissionPolicyBinding",
+        "APIService",
+    }
+)
+FIRST = 0
+"""The stage of CRDs and Namespaces: the next ones wait until these are established."""
+
+
+def stage_of(key: ResourceKey) -> int:
+    """Return the stage of an object: 0 for CRDs and Namespaces, the last for webhooks.
+
+    Workloads and custom resources come after what they read; admission webhooks come last,
+    so that they cannot refuse what they themselves are made of.
+    """
+    if key.kind in _WEBHOOKS:
+        return len(_STAGES) + 1
+    return next((i for i, kinds in enumerate(_STAGES) if key.kind in kinds), len(_STAGES))
+
+
+def staged(items: Iterable[T], key: Callable[[T], ResourceKey]) -> list[list[T]]:
+    """Split items into stages, each in its first order, the earliest first."""
+    ordered = sorted(items, key=lambda item: stage_of(key(item)))
+    return [list(group) for _, group in groupby(ordered, lambda item: stage_of(key(item)))]

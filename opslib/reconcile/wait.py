@@ -1,0 +1,64 @@
+"""Wait until what was applied is healthy, failed for good, or out of time."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from opslib.core.model import ResourceKey
+from opslib.core.progress import SILENT, Progress
+from opslib.kube.client import Cluster
+from opslib.kube.discovery import Kind
+from opslib.reconcile.health import Assessment, Health, assess
+from opslib.reconcile.live import read_live
+
+POLL_SECONDS = 0.5
+
+
+@dataclass(frozen=True)
+class HealthOf:
+    """The health of one object and the sentence that explains it."""
+
+    key: ResourceKey
+    health: Health
+    message: str
+
+    def as_dict(self) -> dict[str, Any]:
+        return {"object": str(self.key), "health": str(self.health), "message": self.message}
+
+
+def health_of(cluster: Cluster, kinds: Mapping[ResourceKey, Kind]) -> tuple[HealthOf, ...]:
+    """Read the objects once and assess each; one that does not exist is NotFound."""
+    live = read_live(cluster, kinds)
+    assessed: dict[ResourceKey, Assessment] = {key: assess(live.get(key)) for key in kinds}
+    return tuple(HealthOf(key, a.health, a.message) for key, a in assessed.items())
+
+
+def wait_healthy(
+    cluster: Cluster,
+    kinds: Mapping[ResourceKey, Kind],
+    *,
+    timeout: float,
+    progress: Progress = SILENT,
+    go_on: Callable[[], bool] = lambda: True,
+) -> tuple[HealthOf, ...]:
+    """Poll until all are Current, or one failed and nothing is in progress, or time is up.
+
+    ``timeout`` is in seconds; 0 looks once. ``go_on`` is asked between two looks: a loop that
+    is told to stop answers False. Returns the last look; it never raises for bad health.
+    """
+    until = time.monotonic() + timeout
+    pending = dict(kinds)
+    settled: dict[ResourceKey, HealthOf] = {}
+    while True:
+        for state in health_of(cluster, pending):
+            settled[state.key] = state
+        pending = {k: kinds[k] for k, s in settled.items() if s.health is not Health.CURRENT}
+        done = len(kinds) - len(pending)
+        progress.update("waiting for health", done, len(kinds))
+        moving = [k for k in pending if settled[k].health is not Health.FAILED]
+        if not moving or time.monotonic() > until or not go_on():
+            return tuple(settled[key] for key in kinds)
+        time.sleep(min(POLL_SECONDS, max(0.0, until - time.monotonic())))

@@ -1,0 +1,216 @@
+"""The pull loop on a real repository and a real API server."""
+
+from __future__ import annotations
+
+import subprocess
+import threading
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from opslib.policy import RULES
+from opslib.reconcile.loop import Loop, LoopOptions
+from opslib.reconcile.session import Session, open_session
+from opslib.reconcile.status import read_status
+from opslib.source.mirror import Source
+
+from .conftest import Workbench, config_map, deployment
+
+
+class Repository:
+    """A real Git repository that a test commits to."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        folder.mkdir()
+        self.git("init", "--quiet", "--initial-branch", "main")
+        # These tests are about the loop: no rule is in its way.
+        rules = "".join(f"  {rule}: off\n" for rule in RULES)
+        head = "apiVersion: opslib.dev/v1alpha1\nkind: Policy\n"
+        (folder / "policy.yaml").write_text(f"{head}rules:\n{rules}")
+
+    def git(self, *words: str) -> str:
+        """Run git here as a person with a name."""
+        names = ["-c", "user.name=Ada", "-c", "user.email=ada@example.com"]
+        done = subprocess.run(
+            ["git", "-C", str(self.folder), *names, "-c", "commit.gpgsign=false", *words],
+            check=True,
+            capture_output=True,
+            text=True,
+        )
+        return done.stdout.strip()
+
+    def commit(self, files: dict[str, str | None], message: str = "change") -> str:
+        """Write (or remove) files, commit, and return the commit."""
+        for name, text in files.items():
+            path = self.folder / name
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.unlink(missing_ok=True) if text is None else path.write_text(text)
+        self.git("add", "--all")
+        self.git("commit", "--quiet", "--message", message)
+        return self.git("rev-parse", "HEAD")
+
+
+class Running:
+    """A loop in a thread, with what it said."""
+
+    def __init__(self, session: Session, options: LoopOptions) -> None:
+        self.said: list[str] = []
+        self.stop = threading.Event()
+        self.loop = Loop(session, options, self.stop, self.said.append)
+        self.thread = threading.Thread(target=self.loop.run)
+        self.thread.start()
+
+    def end(self) -> None:
+        """Stop and wait for the end."""
+        self.stop.set()
+        self.thread.join(timeout=30)
+        assert not self.thread.is_alive()
+
+    def heard(self, word: str, seconds: float = 30) -> str:
+        """Wait until the loop has said a line with this word; return it."""
+        return str(wait(lambda: next((x for x in self.said if word in x), None), seconds, self))
+
+
+def wait(condition: Callable[[], Any], seconds: float = 30, running: Running | None = None) -> Any:
+    """Wait until a condition gives something."""
+    until = time.monotonic() + seconds
+    while time.monotonic() < until:
+        if found := condition():
+            return found
+        time.sleep(0.05)
+    raise AssertionError(f"nothing within {seconds} s; said: {running.said if running else ''}")
+
+
+@pytest.fixture
+def repository(tmp_path: Path) -> Repository:
+    """Return an empty repository."""
+    return Repository(tmp_path / "repo")
+
+
+Start = Callable[..., Running]
+
+
+@pytest.fixture
+def start(bench: Workbench, repository: Repository) -> Iterator[Start]:
+    """Start loops of one app; all end with the test."""
+    loops: list[Running] = []
+
+    def one(**options: Any) -> Running:
+        session = open_session(
+            bench.server,
+            Source(str(repository.folder), "", "app"),
+            app=bench.app.name,
+            namespace=bench.namespace,
+        )
+        loops.append(Running(session, LoopOptions(**{"interval": 1.0, **options})))
+        return loops[-1]
+
+    yield one
+    for loop in loops:
+        loop.end()
+
+
+def _data(bench: Workbench, name: str = "one") -> dict[str, str] | None:
+    live = bench.live("configmaps", name)
+    return live["data"] if live else None
+
+
+def test_a_commit_is_live_within_a_poll(
+    bench: Workbench, repository: Repository, start: Start
+) -> None:
+    """The first commit and the next one reach the cluster, and the status names both."""
+    first = repository.commit({"app/one.yaml": config_map("one", k="v")})
+    loop = start()
+    wait(lambda: _data(bench) == {"k": "v"}, running=loop)
+    second = repository.commit({"app/one.yaml": config_map("one", k="w")})
+    wait(lambda: _data(bench) == {"k": "w"}, running=loop)
+    status = wait(
+        lambda: (s := read_status(bench.server, bench.app)).applied_commit == second and s
+    )
+    assert first != second
+    assert (status.phase, status.health, status.tried_commit) == ("synced", "Current", second)
+    assert status.next_poll > status.applied_at
+
+
+def test_a_second_loop_waits_for_the_lease(
+    bench: Workbench, repository: Repository, start: Start
+) -> None:
+    """Beside a loop another one does nothing but wait, and takes over when the first ends."""
+    repository.commit({"app/one.yaml": config_map("one", k="v")})
+    first = start()
+    first.heard("is live")
+    second = start()
+    line = second.heard("waiting")
+    assert "lease is held by" in line
+    repository.commit({"app/one.yaml": config_map("one", k="w")})
+    wait(lambda: _data(bench) == {"k": "w"}, running=first)
+    assert not any("revision" in said for said in second.said)
+    first.end()
+    second.heard("holding the lease")
+    repository.commit({"app/one.yaml": config_map("one", k="x")})
+    wait(lambda: _data(bench) == {"k": "x"}, running=second)
+
+
+def test_drift_is_corrected(bench: Workbench, repository: Repository, start: Start) -> None:
+    """An edit by hand is put back at the next poll, and told."""
+    repository.commit({"app/one.yaml": config_map("one", k="v")})
+    loop = start()
+    loop.heard("is live")
+    bench.patch("configmaps", "one", {"data": {"k": "edited"}})
+    wait(lambda: _data(bench) == {"k": "v"}, running=loop)
+    assert "correcting" in loop.heard("drift")
+
+
+def test_drift_is_reported_and_left(bench: Workbench, repository: Repository, start: Start) -> None:
+    """In report mode the edit stays, and the status names the object."""
+    repository.commit({"app/one.yaml": config_map("one", k="v")})
+    loop = start(mode="report")
+    loop.heard("is live")
+    bench.patch("configmaps", "one", {"data": {"k": "edited"}})
+    loop.heard("not corrected")
+    status = wait(lambda: (s := read_status(bench.server, bench.app)).phase == "drifted" and s)
+    assert status.drift == (f"update ConfigMap {bench.namespace}/one",)
+    assert _data(bench) == {"k": "edited"}
+
+
+def test_a_broken_commit_changes_nothing_and_is_told(
+    bench: Workbench, repository: Repository, start: Start
+) -> None:
+    """A file that is no YAML is an error in the status; the next good commit goes on."""
+    repository.commit({"app/one.yaml": config_map("one", k="v")})
+    loop = start()
+    loop.heard("is live")
+    repository.commit({"app/one.yaml": "kind: [\n"})
+    loop.heard("error")
+    status = wait(lambda: (s := read_status(bench.server, bench.app)).phase == "error" and s)
+    assert "app/one.yaml" in status.message
+    assert _data(bench) == {"k": "v"}
+    repository.commit({"app/one.yaml": config_map("one", k="w")})
+    wait(lambda: _data(bench) == {"k": "w"}, running=loop)
+
+
+def test_a_rollout_that_hangs_is_mended_by_the_next_commit(
+    bench: Workbench, repository: Repository, start: Start
+) -> None:
+    """The loop does not wait for a hanging revision so long that its mending stays out."""
+    repository.commit({"app/d.yaml": deployment("app")})
+    loop = start()
+    loop.heard("is live")
+    repository.commit({"app/d.yaml": deployment("app", image="registry.example/a:does-not-exist")})
+    loop.heard("not healthy yet")
+    good = repository.commit({"app/d.yaml": deployment("app")})
+    wait(lambda: read_status(bench.server, bench.app).applied_commit == good, 60, loop)
+
+
+def test_once_ends_after_one_poll(bench: Workbench, repository: Repository, start: Start) -> None:
+    """With --once the loop polls, applies and ends, and gives the lease back."""
+    repository.commit({"app/one.yaml": config_map("one", k="v")})
+    start(once=True).thread.join(timeout=30)
+    assert _data(bench) == {"k": "v"}
+    again = start(once=True)
+    again.thread.join(timeout=30)
+    assert not any("waiting" in said for said in again.said)
