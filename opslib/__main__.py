@@ -1,0 +1,27 @@
+"""The program ``opslib``: one message per error, exit codes, no stack unless asked."""
+
+from __future__ import annotations
+
+import signal
+import sys
+from types import FrameType
+
+
+def main() -> None:
+    """Run the command line and exit with its code."""
+    signal.signal(signal.SIGTERM, _terminate)
+    from opslib.cli.main import run  # noqa: PLC0415  # after the handler: an early SIGTERM counts
+
+    sys.exit(run(sys.argv[1:]))
+
+
+def _terminate(signum: int, frame: FrameType | None) -> None:
+    """Unwind as Ctrl-C does, so that clean-up runs."""
+    del signum, frame
+    # A second SIGTERM during the clean-up does not interrupt it again.
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    raise SystemExit(128 + signal.SIGTERM)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,131 @@
+"""What the verbs share: options, connecting, output."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+if TYPE_CHECKING:
+    from opslib.core.model import Revision
+    from opslib.kube.client import Cluster
+    from opslib.reconcile.session import Session
+    from opslib.view.progress import Bar
+
+Kubeconfig = Annotated[
+    Path | None,
+    typer.Option("--kubeconfig", help="Kubeconfig file; default: KUBECONFIG, ~/.kube/config."),
+]
+Context = Annotated[
+    str | None,
+    typer.Option("--context", help="Context of the kubeconfig; default: its current one."),
+]
+Namespace = Annotated[
+    str, typer.Option("--namespace", "-n", help="Namespace; default: that of the context.")
+]
+Repo = Annotated[
+    str,
+    typer.Option("--repo", envvar="OPSLIB_REPO", help="Git repository: a path or a URL."),
+]
+FolderPath = Annotated[
+    str,
+    typer.Option(
+        "--path", envvar="OPSLIB_PATH", help="Folder in the repository; default: all of it."
+    ),
+]
+Ref = Annotated[
+    str,
+    typer.Option(
+        "--revision", help="Branch, tag or commit; default: the repository's default branch."
+    ),
+]
+AppName = Annotated[
+    str,
+    typer.Option(
+        "--app", envvar="OPSLIB_APP", help="Name of the app; default: from repository and path."
+    ),
+]
+Json = Annotated[bool, typer.Option("--json", help="Print one JSON document on standard output.")]
+Prune = Annotated[
+    list[str] | None,
+    typer.Option("--prune", help="Confirm one delete by name: 'KIND NAMESPACE/NAME'. Repeatable."),
+]
+AcceptRewrite = Annotated[
+    bool,
+    typer.Option("--accept-rewrite", help="Go on although the branch's history was rewritten."),
+]
+Timeout = Annotated[str, typer.Option("--timeout", help="Longest wait, such as 90s or 5m.")]
+
+
+def out(text: str) -> None:
+    """Print a result for people on standard output."""
+    sys.stdout.write(text + "\n")
+    sys.stdout.flush()
+
+
+def say(text: str) -> None:
+    """Print news on standard error."""
+    sys.stderr.write(text + "\n")
+    sys.stderr.flush()
+
+
+def emit(document: Any, text: str, *, as_json: bool) -> None:
+    """Print a result once: as one JSON document, or as text for people."""
+    out(json.dumps(document, indent=2, ensure_ascii=False, default=str) if as_json else text)
+
+
+@contextlib.contextmanager
+def bar() -> Iterator[Bar]:
+    """Show progress on standard error while the block runs."""
+    from opslib.view.progress import Bar
+
+    with Bar() as progress:
+        yield progress
+
+
+def cluster(kubeconfig: Path | None, context: str | None) -> Cluster:
+    """Connect to the cluster that the common options name."""
+    from opslib.kube.client import connect
+
+    return connect(kubeconfig, context)
+
+
+def seconds(text: str) -> float:
+    """Parse the value of --timeout."""
+    from opslib.core.clock import parse_duration
+
+    return parse_duration(text, name="--timeout")
+
+
+def session(
+    kubeconfig: Path | None,
+    context: str | None,
+    repo: str,
+    path: str,
+    revision: str,
+    app: str,
+    *,
+    namespace: str = "",
+    prune: list[str] | None = None,
+    accept_rewrite: bool = False,
+    progress: Bar,
+) -> tuple[Session, Revision]:
+    """Connect to cluster and source, fetch, and return both with the pinned commit."""
+    from opslib.reconcile.prune import PruneLimits
+    from opslib.reconcile.session import open_session
+    from opslib.source.mirror import Source
+
+    one = open_session(
+        cluster(kubeconfig, context),
+        Source(repo, revision, path),
+        app=app,
+        namespace=namespace,
+        limits=PruneLimits(confirmed=frozenset(prune or ())),
+        progress=progress,
+    )
+    return one, one.fetch(accept_rewrite=accept_rewrite)

@@ -1,0 +1,169 @@
+"""opslib plan, apply, check: from Git to the cluster."""
+
+from __future__ import annotations
+
+import sys
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from opslib.cli.common import (
+    AcceptRewrite,
+    AppName,
+    Context,
+    FolderPath,
+    Json,
+    Kubeconfig,
+    Namespace,
+    Prune,
+    Ref,
+    Repo,
+    Timeout,
+    bar,
+    emit,
+    say,
+    seconds,
+    session,
+)
+from opslib.core.errors import ApprovalError, InputError, Problems
+
+if TYPE_CHECKING:
+    from opslib.reconcile.apply import Applied
+    from opslib.reconcile.session import Planned
+
+
+def plan(
+    repo: Repo = ".",
+    path: FolderPath = "",
+    revision: Ref = "",
+    app: AppName = "",
+    namespace: Namespace = "",
+    prune: Prune = None,
+    accept_rewrite: AcceptRewrite = False,
+    kubeconfig: Kubeconfig = None,
+    context: Context = None,
+    unchanged: Annotated[bool, typer.Option("--all", help="Show unchanged objects too.")] = False,
+    json: Json = False,
+) -> None:
+    """Show what an apply would change, field by field; change nothing.
+
+    Exit 0 whether or not there are changes; 2 when the plan could not be applied.
+    """
+    with bar() as progress:
+        one, pinned = session(
+            kubeconfig, context, repo, path, revision, app,
+            namespace=namespace, prune=prune, accept_rewrite=accept_rewrite, progress=progress,
+        )  # fmt: skip
+        planned = one.plan(pinned)
+    _show(planned, as_json=json, unchanged=unchanged)
+    if planned.blocking:
+        raise typer.Exit(2)
+
+
+def check(
+    repo: Repo = ".",
+    path: FolderPath = "",
+    revision: Ref = "",
+    app: AppName = "",
+    namespace: Namespace = "",
+    accept_rewrite: AcceptRewrite = False,
+    kubeconfig: Kubeconfig = None,
+    context: Context = None,
+    json: Json = False,
+) -> None:
+    """Exit 4 when the cluster is not what Git says, 0 when it is; change nothing."""
+    with bar() as progress:
+        one, pinned = session(
+            kubeconfig, context, repo, path, revision, app,
+            namespace=namespace, accept_rewrite=accept_rewrite, progress=progress,
+        )  # fmt: skip
+        planned = one.plan(pinned)
+    _show(planned, as_json=json, unchanged=False)
+    if planned.blocking:
+        raise typer.Exit(2)
+    if not planned.prepared.plan.empty:
+        raise typer.Exit(4)
+
+
+def apply(
+    repo: Repo = ".",
+    path: FolderPath = "",
+    revision: Ref = "",
+    app: AppName = "",
+    namespace: Namespace = "",
+    prune: Prune = None,
+    yes: Annotated[bool, typer.Option("--yes", "-y", help="Apply without asking.")] = False,
+    approve: Annotated[
+        str, typer.Option("--approve", help="Apply only the plan with this hash.")
+    ] = "",
+    timeout: Timeout = "5m",
+    accept_rewrite: AcceptRewrite = False,
+    kubeconfig: Kubeconfig = None,
+    context: Context = None,
+    json: Json = False,
+) -> None:
+    """Apply a revision: show the plan, ask, write it in stages, wait for health, prune last."""
+    limit = seconds(timeout)
+    with bar() as progress:
+        one, pinned = session(
+            kubeconfig, context, repo, path, revision, app,
+            namespace=namespace, prune=prune, accept_rewrite=accept_rewrite, progress=progress,
+        )  # fmt: skip
+        planned = one.plan(pinned)
+    if not json:
+        _show(planned, as_json=False, unchanged=False)
+    if planned.blocking:
+        raise Problems([InputError(line) for line in planned.blocking])
+    _approve(planned, yes=yes, approve=approve, as_json=json)
+    with bar() as progress, one.holding() as held:
+        one.progress = progress
+        applied = one.apply(planned, timeout=limit, go_on=held)
+    document = {"plan": planned.as_dict(), "applied": applied.as_dict()}
+    emit(document, _result(applied), as_json=json)
+    if not applied.ok:
+        raise typer.Exit(1)
+
+
+def _show(planned: Planned, *, as_json: bool, unchanged: bool) -> None:
+    from opslib.view.plans import plan_text
+
+    text = "" if as_json else plan_text(planned, unchanged=unchanged)
+    emit(planned.as_dict() if as_json else None, text, as_json=as_json)
+
+
+def _approve(planned: Planned, *, yes: bool, approve: str, as_json: bool) -> None:
+    """Let only a plan go on that somebody said yes to; a plan without writes needs no yes."""
+    plan_made = planned.prepared.plan
+    if approve:
+        if len(approve) < 12 or not plan_made.hash.startswith(approve):
+            raise ApprovalError(
+                "the approval is of another plan",
+                where=f"--approve {approve}",
+                expected=f"the hash of this plan: {plan_made.hash}",
+                hint="look at the plan again and approve its hash",
+            )
+        return
+    if yes or not plan_made.writes:
+        return
+    if as_json or not sys.stdin.isatty():
+        raise ApprovalError(
+            "this plan was not approved",
+            hint=f"apply with --yes, or with --approve {plan_made.hash}",
+        )
+    say("")
+    if not typer.confirm("Apply this plan?", err=True):
+        raise ApprovalError("this plan was denied: nothing was written")
+
+
+def _result(applied: Applied) -> str:
+    from opslib.core.clock import human_seconds
+    from opslib.view.text import clean
+
+    lines = [f"failed: {f.key}: {clean(f.what)}" for f in applied.failures]
+    lines += [f"{s.health}: {s.key}: {clean(s.message)}" for s in applied.unhealthy]
+    verdict = "healthy" if applied.ok else "NOT as planned"
+    lines.append(
+        f"Applied: {len(applied.written)} written, {len(applied.deleted)} deleted, "
+        f"{verdict} after {human_seconds(applied.seconds)}."
+    )
+    return "\n".join(lines)

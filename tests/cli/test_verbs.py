@@ -1,0 +1,147 @@
+"""The verbs from Git to the cluster and back, with their exit codes."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+from opslib import __version__
+from opslib.kube.client import Cluster
+from opslib.sandbox import cluster as sandboxes
+from opslib.sandbox.cluster import Status
+from opslib.source.example import create_example
+
+from .conftest import Opslib, git, run
+
+HEAVY = ("kubernetes", "pandas", "papermill", "plotly", "jsonschema", "rich", "pydantic", "git")
+VERBS = ("upgrade", "plan", "apply", "check", "watch", "run", "demo")
+GROUPS = {
+    "sandbox": ("up", "down", "status", "env"),
+    "rollout": ("status", "history", "undo", "describe", "logs"),
+    "records": ("list", "show"),
+}
+
+
+def _own(platform: Path, name: str) -> None:
+    """Give the example a namespace of the test's own."""
+    for path in platform.glob("*/*.yaml"):
+        path.write_text(path.read_text().replace("production", name))
+    git(platform, "commit", "-qam", "namespace of a test")
+
+
+def test_help_loads_nothing_heavy() -> None:
+    """Start-up is a feature: --help imports no client, no tables, no notebooks."""
+    code = (
+        "import sys\nfrom opslib.cli.main import run\nrun(['--help'])\n"
+        f"print('LOADED', sorted(set({HEAVY!r}) & set(sys.modules)))"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert "LOADED []" in done.stdout
+
+
+def test_every_verb_has_help_and_json() -> None:
+    """Each verb explains itself and can answer with one JSON document."""
+    assert run("--version").out == f"opslib {__version__}\n"
+    words = [[verb] for verb in VERBS]
+    words += [[group, verb] for group, verbs in GROUPS.items() for verb in verbs]
+    for verb in words:
+        ended = run(*verb, "--help")
+        assert ended.code == 0, ended.err
+        assert "--json" in ended.out, verb
+
+
+def test_from_git_to_the_cluster_and_back(
+    opslib: Opslib, platform: Path, server: Cluster, namespace: str
+) -> None:
+    """Plan, apply, check, drift, an approval by hash: each with its exit code."""
+    place = f"{namespace}-app"
+    _own(platform, place)
+    common = ("--repo", platform, "--path", "production", "--app", namespace)
+    first = opslib("plan", *common, "--json")
+    assert first.code == 0, first.err
+    assert first.json["counts"]["create"] >= 7
+    denied = opslib("apply", *common)
+    assert denied.code == 3
+    assert first.json["hash"] in denied.told()
+    assert opslib("apply", *common, "--approve", "0" * 64).code == 3
+    assert server.find(f"/api/v1/namespaces/{place}") is None
+    applied = opslib("apply", *common, "--approve", first.json["hash"], "--json")
+    assert applied.code == 0, applied.err
+    assert applied.json["applied"]["ok"]
+    assert opslib("check", *common).code == 0
+    path = f"/apis/apps/v1/namespaces/{place}/deployments/payment-processor"
+    assert server.get(path)["status"]["readyReplicas"] == 3
+    merge = "application/merge-patch+json"
+    server.request("PATCH", path, body={"spec": {"replicas": 2}}, content_type=merge)
+    drift = opslib("check", *common)
+    assert drift.code == 4
+    assert "spec.replicas  2 → 3" in drift.out
+    assert opslib("apply", *common, "--yes").code == 0
+    assert opslib("check", *common).code == 0
+    server.request("DELETE", f"/api/v1/namespaces/{place}")
+
+
+def test_the_platform_of_2018_is_upgraded(opslib: Opslib, tmp_path: Path) -> None:
+    """Removed API versions are refused by name and line; upgrade makes them plannable."""
+    repo = tmp_path / "old"
+    create_example(repo, upgraded=False)
+    refused = opslib("plan", "--repo", repo, "--path", "production")
+    assert refused.code == 2
+    assert "opslib upgrade" in refused.told()
+    shown = opslib("upgrade", repo)
+    assert "+apiVersion: apps/v1" in shown.out
+    assert not git(repo, "status", "--porcelain")
+    assert opslib("upgrade", repo, "--write").code == 0
+    git(repo, "commit", "-qam", "upgrade")
+    assert opslib("plan", "--repo", repo, "--path", "production").code == 0
+
+
+def test_the_loop_applies_and_ends_cleanly_on_sigterm(
+    opslib: Opslib, sandbox: Status, platform: Path, namespace: str, server: Cluster
+) -> None:
+    """A commit is live within a poll; SIGTERM ends the loop with exit 0 and a last status."""
+    _own(platform, f"{namespace}-app")
+    common = ("--repo", str(platform), "--path", "production", "--app", namespace)
+    env = {**os.environ, **sandboxes.environment(sandbox.name)}
+    words = [sys.executable, "-m", "opslib", "watch", *common, "--interval", "2s"]
+    loop = subprocess.Popen(words, env=env, stderr=subprocess.PIPE, text=True)
+
+    def applied() -> bool:
+        ended = opslib("watch", *common, "--status", "--json")
+        return bool(ended.json.get("applied_commit") == git(platform, "rev-parse", "HEAD"))
+
+    try:
+        _wait(applied)
+        git(platform, "commit", "-q", "--allow-empty", "-m", "nothing")
+        _wait(applied)
+    finally:
+        loop.send_signal(signal.SIGTERM)
+        _, err = loop.communicate(timeout=30)
+    assert loop.returncode == 0, err
+    assert opslib("watch", *common, "--status", "--json").json["phase"] == "stopped"
+    server.request("DELETE", f"/api/v1/namespaces/{namespace}-app")
+
+
+def test_the_sandbox_verbs(own_sandbox: str) -> None:
+    """Up, status, env, down: what they print points other programs at the control plane."""
+    up = run("sandbox", "up", "--name", own_sandbox, "--nodes", "1", "--json")
+    assert up.json["state"] == "running"
+    assert run("sandbox", "status", "--name", own_sandbox).code == 0
+    env = run("sandbox", "env", "--name", own_sandbox).out
+    assert f"export KUBECONFIG={up.json['kubeconfig']}" in env
+    assert run("sandbox", "down", "--name", own_sandbox).code == 0
+    assert run("sandbox", "status", "--name", own_sandbox).code == 1
+
+
+def _wait(condition: Callable[[], bool], seconds: float = 60) -> None:
+    until = time.monotonic() + seconds
+    while time.monotonic() < until:
+        if condition():
+            return
+        time.sleep(0.2)
+    raise AssertionError(f"not within {seconds} s")
