@@ -1,42 +1,47 @@
 # opslib: `make demo` and `make test` do everything, set-up included. POSIX sh, GNU make 3.81.
+# Options of a verb go through ARGS: make test ARGS='-k source'. PYTHON=... chooses the Python.
 
 VENV := .venv
 BIN := $(VENV)/bin
 OPSLIB := $(BIN)/opslib
+CACHES := .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache build
 
 .DEFAULT_GOAL := help
 .PHONY: help setup demo test lint format lab bench picture down clean
 
 help: ## list the targets
-	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-8s %s\n", $$1, $$2}' Makefile
 
 setup: ## virtual environment with locked dependencies
 	@sh tools/setup.sh
 
 demo: setup ## control plane, Git to cluster, a bad rollout explained and undone, with records
-	@$(OPSLIB) demo
+	@$(OPSLIB) demo $(ARGS)
 
 test: setup ## the whole test suite
-	@$(BIN)/python -m pytest
+	@$(BIN)/python -m pytest $(ARGS)
 
 lint: setup ## ruff, mypy --strict, import-linter, nbstripout --verify
 	$(BIN)/ruff check
 	$(BIN)/ruff format --check
 	$(BIN)/mypy
 	$(BIN)/lint-imports
-	$(BIN)/nbstripout --verify notebooks/*.ipynb
+	@set -- notebooks/*.ipynb; [ -e "$$1" ] || { echo "no notebooks to verify"; exit 0; }; \
+	echo "$(BIN)/nbstripout --verify --keep-id $$*"; \
+	$(BIN)/nbstripout --verify --keep-id "$$@"
 
 format: setup ## let ruff and nbstripout edit the files
 	$(BIN)/ruff check --fix
 	$(BIN)/ruff format
-	$(BIN)/nbstripout notebooks/*.ipynb
+	@set -- notebooks/*.ipynb; [ ! -e "$$1" ] || $(BIN)/nbstripout --keep-id "$$@"
 
 lab: setup ## JupyterLab at notebooks/index.ipynb, pointed at the control plane if it runs
-	@if exports=$$($(OPSLIB) sandbox env 2>/dev/null); then eval "$$exports"; fi; \
-	exec $(BIN)/jupyter lab notebooks/index.ipynb
+	@if exports=$$($(OPSLIB) sandbox env 2>/dev/null); then eval "$$exports"; else \
+	echo "no control plane runs: JupyterLab uses your own KUBECONFIG (opslib sandbox up starts one)" >&2; fi; \
+	exec $(BIN)/jupyter lab notebooks/index.ipynb $(ARGS)
 
 bench: setup ## measure, side by side with the peers; results under outputs/bench/
-	@$(BIN)/python -m tests.bench
+	@$(BIN)/python -m tests.bench $(ARGS)
 
 picture: setup ## make the README's picture from the newest record of a rollout
 	@$(BIN)/python tools/picture.py readme docs/record.png
@@ -44,7 +49,8 @@ picture: setup ## make the README's picture from the newest record of a rollout
 down: ## end the control plane
 	@if [ -x $(OPSLIB) ]; then $(OPSLIB) sandbox down; else echo "nothing to end: no .venv here"; fi
 
-clean: down ## remove .venv, caches and outputs of this folder
-	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache build *.egg-info
-	find opslib tests tools notebooks -name __pycache__ -prune -exec rm -rf {} +
-	find outputs -mindepth 1 ! -name .gitkeep -delete
+clean: ## end the control plane; remove .venv, caches and outputs, never what is in Git
+	@if [ -x $(OPSLIB) ]; then $(OPSLIB) sandbox down || echo "the control plane was not ended" >&2; fi
+	rm -rf $(VENV) $(CACHES) *.egg-info
+	find opslib tests tools notebooks \( -name __pycache__ -o -name .ipynb_checkpoints \) -prune -exec rm -rf {} +
+	@if [ -d outputs ]; then find outputs -mindepth 1 ! -path outputs/.gitkeep -delete; fi

@@ -11,7 +11,7 @@ import tempfile
 import threading
 import time
 import uuid
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from pathlib import Path
 from types import FrameType
 
@@ -120,10 +120,15 @@ def _ended_by_sigterm() -> Iterator[None]:
         signal.signal(signal.SIGTERM, before)
 
 
-def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
-    """Close with one line that counts the tests; a skipped one is named, never silent."""
-    stats = terminalreporter.stats
-    counts = {name: len(stats.get(name, ())) for name in ("passed", "failed", "error", "skipped")}
-    seconds = time.monotonic() - _STARTED
-    text = ", ".join(f"{number} {name}" for name, number in counts.items())
-    terminalreporter.write_line(f"opslib tests: {text}, in {seconds:.0f} s")
+@pytest.hookimpl(wrapper=True, tryfirst=True)
+def pytest_sessionfinish(session: pytest.Session) -> Generator[None]:
+    """Close with one line that counts the tests; a skipped one is counted, never silent."""
+    yield
+    reporter = session.config.pluginmanager.get_plugin("terminalreporter")
+    if reporter is None or session.config.option.collectonly:
+        return
+    counts = [("passed", "passed"), ("failed", "failed"), ("skipped", "skipped")]
+    for key, name in (("error", "errors"), ("deselected", "deselected"), ("xfailed", "xfailed")):
+        counts += [(key, name)] if reporter.stats.get(key) else []
+    text = ", ".join(f"{len(reporter.stats.get(key, ()))} {name}" for key, name in counts)
+    reporter.write_line(f"opslib tests: {text}, in {time.monotonic() - _STARTED:.0f} s")

@@ -1,71 +1,61 @@
-"""Dependencies: the lock, environment.yml and pyproject.toml say the same."""
+"""Conda users get the same environment: environment.yml and pyproject.toml say the same."""
 
 from __future__ import annotations
 
 import re
-import tomllib
-from pathlib import Path
 
 import yaml
 from packaging.requirements import Requirement
+from packaging.specifiers import SpecifierSet
 from packaging.utils import canonicalize_name
 
-PROJECT = Path(__file__).parents[2]
+from .declared import PROJECT, declared, project
+
 # The few whose name on conda-forge is another.
 CONDA_NAMES = {"kubernetes": "python-kubernetes"}
+PROGRAMS = {"python", "git", "make", "pip"}
 
 
-def _declared() -> dict[str, Requirement]:
-    project = tomllib.loads((PROJECT / "pyproject.toml").read_text())["project"]
-    rows = [*project["dependencies"], *project["optional-dependencies"]["dev"]]
-    return {canonicalize_name(r.name): r for r in map(Requirement, rows)}
-
-
-def _conda() -> tuple[dict[str, str], list[str]]:
-    document = yaml.safe_load((PROJECT / "environment.yml").read_text())
-    rows = document["dependencies"]
+def _conda() -> tuple[dict[str, SpecifierSet], list[str]]:
+    """Return the rows of conda by name with their ranges, and the rows left to pip."""
+    rows = yaml.safe_load((PROJECT / "environment.yml").read_text())["dependencies"]
     (pip,) = [row["pip"] for row in rows if isinstance(row, dict)]
-    names = dict((row + " ").split(" ", 1) for row in rows if isinstance(row, str))
-    return {canonicalize_name(n): r.strip() for n, r in names.items()}, pip
+    names: dict[str, SpecifierSet] = {}
+    for row in rows:
+        if isinstance(row, str):
+            name, _, span = row.partition(" ")
+            assert name not in names, name
+            names[name] = SpecifierSet(span)
+    return names, pip
 
 
 def test_environment_and_pyproject_are_in_step() -> None:
-    """Each dependency is in environment.yml with the same range, and nothing else is."""
+    """Each dependency is there once, by conda or by pip, with the same range, and nothing else."""
     conda, pip = _conda()
-    by_pip = {canonicalize_name(r.name): r for r in map(Requirement, pip[:-1])}
     assert pip[-1] == "-e ."
-    for name, requirement in _declared().items():
-        wanted = set(str(requirement.specifier).split(","))
-        other = canonicalize_name(CONDA_NAMES.get(name, name))
-        found = str(by_pip[name].specifier) if name in by_pip else conda.pop(other)
-        assert set(found.split(",")) == wanted, name
-    assert set(conda) == {"python", "git", "make", "pip"}
+    found = {str(canonicalize_name(r.name)): r.specifier for r in map(Requirement, pip[:-1])}
+    back = {conda_name: name for name, conda_name in CONDA_NAMES.items()}
+    for name, span in conda.items():
+        if name not in PROGRAMS:
+            assert back.get(name, name) not in found, name
+            found[back.get(name, name)] = span
+    assert found == {name: r.specifier for name, r in declared().items()}
 
 
 def test_python_is_the_same_range() -> None:
-    """Conda and pip users get the same Pythons."""
-    project = tomllib.loads((PROJECT / "pyproject.toml").read_text())["project"]
+    """Conda and pip users get the same Pythons, and set-up looks for just these."""
     conda, _ = _conda()
-    assert set(conda["python"].split(",")) == set(project["requires-python"].split(","))
+    span = SpecifierSet(project()["requires-python"])
+    assert conda["python"] == span
+    minors = [minor for minor in range(30) if f"3.{minor}.0" in span]
+    script = (PROJECT / "tools" / "setup.sh").read_text()
+    assert f"(3, {minors[0]}) <= sys.version_info[:2] <= (3, {minors[-1]})" in script
+    names = re.findall(r"\bpython3\.(\d+)\b", script.partition("set --")[2].partition("mode=")[0])
+    assert sorted(map(int, names)) == minors
 
 
-def test_the_lock_pins_everything_with_hashes_and_no_address() -> None:
-    """Every package has one version and at least one SHA-256; no index or file is named."""
-    text = (PROJECT / "requirements.lock").read_text()
-    assert "://" not in text
-    assert "--index" not in text
-    starts = re.split(r"^(?=[A-Za-z0-9_.-]+==)", text, flags=re.MULTILINE)[1:]
-    hashed = [one for one in starts if re.search(r"--hash=sha256:[0-9a-f]{64}", one)]
-    assert len(hashed) == len(starts) > 100
-    print(f"{len(starts)} packages locked")
-
-
-def test_the_lock_has_every_dependency_within_its_range() -> None:
-    """What pyproject.toml asks for is what the lock gives."""
-    text = (PROJECT / "requirements.lock").read_text()
-    locked: dict[str, list[str]] = {}
-    for name, version in re.findall(r"^([A-Za-z0-9_.-]+)==([^\s;]+)", text, re.MULTILINE):
-        locked.setdefault(canonicalize_name(name), []).append(version)
-    for name, requirement in _declared().items():
-        assert name in locked, name
-        assert all(requirement.specifier.contains(v) for v in locked[name]), name
+def test_conda_needs_one_channel_and_the_programs() -> None:
+    """The community's channel only; Git and make come along."""
+    document = yaml.safe_load((PROJECT / "environment.yml").read_text())
+    assert (document["name"], document["channels"]) == ("opslib", ["conda-forge"])
+    assert _conda()[0].keys() >= PROGRAMS

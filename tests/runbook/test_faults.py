@@ -75,10 +75,10 @@ table: list[tuple[str, str, int, list[str | None]]] = []
 def print_table() -> Iterator[None]:
     """Print what each fault gave, when all have been tried."""
     yield
-    print(f"\n{'fault':22} {'run':12} {'exit':>4}  cells")  # noqa: T201  # the matrix is the proof
+    print(f"\n{'fault':22} {'run':12} {'exit':>4}  cells")  # the matrix is the proof
     for name, outcome, exit_code, cells in table:
-        print(f"{name:22} {outcome:12} {exit_code:>4}  {', '.join(map(str, cells))}")  # noqa: T201
-    print(f"{len(table)} faults")  # noqa: T201
+        print(f"{name:22} {outcome:12} {exit_code:>4}  {', '.join(map(str, cells))}")
+    print(f"{len(table)} faults")
 
 
 def check(name: str, folder: Path, outcome: str, exit_code: int, cells: list[str]) -> None:
@@ -201,7 +201,7 @@ def test_kill_9_of_the_runner_leaves_a_valid_record(make: Make, start: Start) ->
             finished += _kill(runner)
         for pid in kernels:
             wait_for(partial(_gone, pid), "the end of an orphaned kernel", 10)
-    print(f"{KILLS} kills -9: {KILLS} valid records, {finished} of them finished")  # noqa: T201
+    print(f"{KILLS} kills -9: {KILLS} valid records, {finished} of them finished")
 
 
 def _kill(runner: Runner) -> bool:

@@ -114,7 +114,7 @@ def test_a_bad_name_is_refused_before_anything_starts(make: Make, tmp_path: Path
         check=False,
     )
     took = time.monotonic() - begun
-    print(f"refused in {took:.2f} s")  # noqa: T201  # the figure belongs in the log
+    print(f"refused in {took:.2f} s")  # the figure belongs in the log
     assert done.returncode == 2
     assert b"did you mean image?" in done.stderr
     assert b"Traceback" not in done.stderr
