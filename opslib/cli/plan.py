@@ -28,6 +28,8 @@ from opslib.cli.common import (
 from opslib.core.errors import ApprovalError, InputError, Problems
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from opslib.reconcile.apply import Applied
     from opslib.reconcile.session import Planned
 
@@ -103,6 +105,8 @@ def apply(
     json: Json = False,
 ) -> None:
     """Apply a revision: show the plan, ask, write it in stages, wait for health, prune last."""
+    from opslib.rollout import explain
+
     limit = seconds(timeout)
     with bar() as progress:
         one, pinned = session(
@@ -118,8 +122,9 @@ def apply(
     with bar() as progress, one.holding() as held:
         one.progress = progress
         applied = one.apply(planned, timeout=limit, go_on=held)
-    document = {"plan": planned.as_dict(), "applied": applied.as_dict()}
-    emit(document, _result(applied), as_json=json)
+    why = [] if applied.ok else explain(one.cluster, (state.key for state in applied.unhealthy))
+    document = {"plan": planned.as_dict(), "applied": applied.as_dict(), "why": why}
+    emit(document, _result(applied, why), as_json=json)
     if not applied.ok:
         raise typer.Exit(1)
 
@@ -155,12 +160,13 @@ def _approve(planned: Planned, *, yes: bool, approve: str, as_json: bool) -> Non
         raise ApprovalError("this plan was denied: nothing was written")
 
 
-def _result(applied: Applied) -> str:
+def _result(applied: Applied, why: Sequence[str]) -> str:
     from opslib.core.clock import human_seconds
     from opslib.view.text import clean
 
     lines = [f"failed: {f.key}: {clean(f.what)}" for f in applied.failures]
     lines += [f"{s.health}: {s.key}: {clean(s.message)}" for s in applied.unhealthy]
+    lines += map(clean, why)
     verdict = "healthy" if applied.ok else "NOT as planned"
     lines.append(
         f"Applied: {len(applied.written)} written, {len(applied.deleted)} deleted, "

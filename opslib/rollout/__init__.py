@@ -6,6 +6,7 @@ from opslib.rollout.describe import (
     PodView,
     describe,
     describe_selector,
+    explain,
 )
 from opslib.rollout.history import RevisionEntry, history
 from opslib.rollout.logs import LogLine, logs
@@ -27,6 +28,7 @@ __all__ = [
     "apply_undo",
     "describe",
     "describe_selector",
+    "explain",
     "find_target",
     "history",
     "logs",

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import contextlib
+from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
 from opslib.core.clock import now, parse_stamp
 from opslib.core.errors import InputError
+from opslib.core.model import ResourceKey
 from opslib.kube.client import Cluster
 from opslib.kube.errors import ApiError
 from opslib.rollout.reasons import about, pod_reason, workload_reason
-from opslib.rollout.targets import Target, owned_by, read, selector_of
+from opslib.rollout.targets import PLURALS, Target, owned_by, read, selector_of
 
 COMMIT = "opslib.dev/commit"
 Json = dict[str, Any]
@@ -154,6 +156,22 @@ def describe(cluster: Cluster, target: Target) -> Description:
         tuple(pod_view(pod, found.events) for pod in found.pods),
         tuple(event_view(event) for event in found.events),
     )
+
+
+def explain(cluster: Cluster, keys: Iterable[ResourceKey]) -> list[str]:
+    """Return, for each workload among some objects that is not ready, the sentence that says why.
+
+    What has no rollout, and what is gone or may not be read, is left out: this explains,
+    it does not judge.
+    """
+    said = []
+    for key in keys:
+        if key.kind in PLURALS and key.group == "apps":
+            with contextlib.suppress(InputError, ApiError):
+                found = describe(cluster, Target(key.kind, key.namespace, key.name))
+                if not found.ready:
+                    said.append(f"{found.target}: {found.reason}")
+    return said
 
 
 def describe_selector(cluster: Cluster, selector: str, namespace: str) -> Description:

@@ -20,7 +20,7 @@ _NAMES = {
     "daemonsets": "DaemonSet",
     "ds": "DaemonSet",
 }
-_PLURALS = {"Deployment": "deployments", "StatefulSet": "statefulsets", "DaemonSet": "daemonsets"}
+PLURALS = {"Deployment": "deployments", "StatefulSet": "statefulsets", "DaemonSet": "daemonsets"}
 
 
 @dataclass(frozen=True)
@@ -39,7 +39,7 @@ class Target:
     @property
     def collection(self) -> str:
         """The URL path of its kind in its namespace."""
-        return f"/apis/apps/v1/namespaces/{self.namespace}/{_PLURALS[self.kind]}"
+        return f"/apis/apps/v1/namespaces/{self.namespace}/{PLURALS[self.kind]}"
 
     def __str__(self) -> str:
         return f'{self.kind.lower()} "{self.name}"'
@@ -103,11 +103,11 @@ def owned_by(items: list[dict[str, Any]], uid: str) -> list[dict[str, Any]]:
 def _by_name(cluster: Cluster, name: str, namespace: str) -> Target:
     found = [
         target
-        for kind in _PLURALS
+        for kind in PLURALS
         if cluster.find((target := Target(kind, namespace, name)).path) is not None
     ]
     if not found:
-        raise _absent(cluster, list(_PLURALS), name, namespace)
+        raise _absent(cluster, list(PLURALS), name, namespace)
     if len(found) > 1:
         names = ", ".join(f"{t.kind.lower()}/{name}" for t in found)
         raise InputError(f"{name} is the name of several workloads", expected=f"one of: {names}")

@@ -35,7 +35,7 @@ class TimelineRow:
 def timeline(cluster: Cluster, target: Target) -> list[TimelineRow]:
     """Return the bars of the ReplicaSets (oldest first) and pods of a workload."""
     found = scene(cluster, target)
-    moment = stamp()
+    moment = _seconds(stamp())
     rows = [
         row
         for one in sorted(found.replica_sets, key=revision_of)
@@ -94,5 +94,10 @@ def _trouble(pod: Json, events: list[Json], scheduled: str) -> str:
     """Return when a pod first reported what keeps it from being ready; "" when nothing does."""
     if not pod_reason(pod, events) or pod_reason(pod, events).startswith("is starting"):
         return ""
-    warned = [event_time(e) for e in events if e.get("type") == "Warning"]
+    warned = [_seconds(event_time(e)) for e in events if e.get("type") == "Warning"]
     return max(scheduled, min(warned)) if warned else scheduled
+
+
+def _seconds(moment: str) -> str:
+    """Cut a time to the whole seconds that conditions have, so that text compares as time."""
+    return f"{moment[:19]}Z"

@@ -1,6 +1,6 @@
 """The papermill engine "opslib": truthful outcomes, deadlines, signals, atomic saves.
 
-``register()`` makes it known to papermill at run time; as entry point it serves
+``register()`` makes it known to papermill at run time; by ``opslib.runbook.plugin`` it serves
 ``papermill --engine opslib in.ipynb out.ipynb`` too.
 """
 

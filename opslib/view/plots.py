@@ -60,8 +60,8 @@ def timeline_figure(rows: list[dict[str, Any]], title: str) -> tuple[go.Figure, 
     ``rows`` have start and end (RFC 3339; an open end is now), subject, phase and detail.
     """
     data = pd.DataFrame(rows, columns=["subject", "phase", "start", "end", "detail"])
-    starts = pd.to_datetime(data["start"], utc=True)
-    ends = pd.to_datetime(data["end"], utc=True)
+    starts = pd.to_datetime(data["start"], utc=True, format="ISO8601")
+    ends = pd.to_datetime(data["end"], utc=True, format="ISO8601")
     fig = go.Figure()
     for phase in dict.fromkeys(data["phase"]):
         part = data["phase"] == phase

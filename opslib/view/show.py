@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import html
+import math
 from typing import TYPE_CHECKING, Any, Literal
 
 if TYPE_CHECKING:
@@ -11,6 +12,9 @@ if TYPE_CHECKING:
 
 Mood = Literal["good", "bad", "note"]
 _COLOURS = {"good": "#1a7f37", "bad": "#b42318", "note": "#57606a"}
+_WIDTH = 28
+_SHORT = "text-align:left;white-space:nowrap"
+_LONG = "text-align:left;overflow-wrap:anywhere;white-space:normal;min-width:9em"
 
 
 def say(sentence: str, mood: Mood = "note") -> None:
@@ -52,8 +56,35 @@ def table(data: pd.DataFrame, empty: str = "nothing") -> None:
 
 
 def table_html(data: pd.DataFrame) -> str:
-    """Return a table as HTML; everything in it is escaped."""
-    return str(data.to_html(index=False, escape=True, border=0, na_rep=""))
+    """Return a table as HTML; everything in it is escaped.
+
+    Short columns stay on one line and long ones wrap anywhere, so that a wide table fits
+    a page instead of hiding its last columns.
+    """
+    cells = [[_cell(item) for item in row] for row in data.itertuples(index=False)]
+    names = [str(name) for name in data.columns]
+    styles = [
+        _SHORT if max((len(row[i]) for row in cells), default=0) <= _WIDTH else _LONG
+        for i in range(len(names))
+    ]
+    head = "".join(f"<th>{html.escape(name)}</th>" for name in names)
+    body = "".join(
+        "<tr>"
+        + "".join(
+            f'<td style="{style}">{html.escape(text)}</td>'
+            for style, text in zip(styles, row, strict=True)
+        )
+        + "</tr>"
+        for row in cells
+    )
+    return f'<table class="dataframe"><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>'
+
+
+def _cell(item: Any) -> str:
+    if isinstance(item, tuple | list):
+        return ", ".join(map(str, item))
+    missing = item is None or (isinstance(item, float) and math.isnan(item))
+    return "" if missing else str(item)
 
 
 def _plain(fig: go.Figure) -> Any:

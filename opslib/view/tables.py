@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     from opslib.core.model import Revision
     from opslib.policy import Report
     from opslib.reconcile.wait import HealthOf
+    from opslib.rollout import EventView, RevisionEntry
     from opslib.runbook.parameters import Schema
     from opslib.runbook.records import RecordSummary
     from opslib.source.render import Rendered
@@ -54,6 +55,32 @@ def health(states: Iterable[HealthOf]) -> pd.DataFrame:
     rows = [(str(s.key), str(s.health), s.message) for s in states]
     rows.sort(key=lambda row: rank.get(row[1], 9))
     return pd.DataFrame(rows, columns=["object", "health", "message"])
+
+
+def events(entries: Sequence[EventView], limit: int = 15) -> pd.DataFrame:
+    """Return the newest events, oldest first: time (UTC), type, reason, object, count, message."""
+    rows = [
+        (e.time[11:19], e.type, e.reason, e.object, e.count, e.message) for e in entries[-limit:]
+    ]
+    names = ["time", "type", "reason", "object", "count", "message"]
+    return pd.DataFrame(rows, columns=names)
+
+
+def history(entries: Iterable[RevisionEntry]) -> pd.DataFrame:
+    """Return the revisions of a workload: number, whether it is live, images, commit, pods."""
+    rows = [
+        (
+            e.revision,
+            ("", "now")[e.current],
+            e.images,
+            e.commit[:12],
+            e.replicas,
+            e.change_cause,
+        )
+        for e in entries
+    ]
+    names = ["revision", "live", "images", "commit", "pods", "change cause"]
+    return pd.DataFrame(rows, columns=names)
 
 
 def records(entries: Iterable[Any], columns: Sequence[str]) -> pd.DataFrame:

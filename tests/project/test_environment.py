@@ -38,8 +38,8 @@ def test_environment_and_pyproject_are_in_step() -> None:
     for name, span in conda.items():
         if name not in PROGRAMS:
             assert back.get(name, name) not in found, name
-            found[back.get(name, name)] = span
-    assert found == {name: r.specifier for name, r in declared().items()}
+            found[str(canonicalize_name(back.get(name, name)))] = span
+    assert found == {str(canonicalize_name(n)): r.specifier for n, r in declared().items()}
 
 
 def test_python_is_the_same_range() -> None:
