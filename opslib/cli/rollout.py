@@ -167,7 +167,10 @@ def logs(
     selector: Selector = "",
     namespace: Namespace = "",
     follow: Annotated[bool, typer.Option("--follow", "-f", help="Go on as lines come.")] = False,
-    tail: Annotated[int, typer.Option("--tail", help="Newest lines per container; -1: all.")] = -1,
+    tail: Annotated[
+        int | None,
+        typer.Option("--tail", help="Newest lines per container; -1: all; with -l: 10."),
+    ] = None,
     since: Annotated[str, typer.Option("--since", help="Only newer lines, such as 10m.")] = "",
     previous: Annotated[
         bool, typer.Option("--previous", help="Of the container before the last restart.")
@@ -195,7 +198,7 @@ def logs(
         selector or rollout.find_target(server, target, place),
         namespace=place,
         follow=follow,
-        tail=None if tail < 0 else tail,
+        tail=_tail(tail, selector),
         since=seconds(since) if since else None,
         previous=previous,
         container=container or None,
@@ -216,6 +219,13 @@ def _print(line: LogLine, *, prefix: bool, as_json: bool) -> None:
         sys.stderr.write(clean(f"{line.pod}: {line.text}\n"))
     else:
         out(clean(f"[pod/{line.pod}/{line.container}] {line.text}" if prefix else line.text))
+
+
+def _tail(given: int | None, selector: str) -> int | None:
+    """Return how many lines to read, None for all: kubectl's default for a selector is 10."""
+    if given is None:
+        return 10 if selector else None
+    return None if given < 0 else given
 
 
 def _one_of(target: str, selector: str) -> None:

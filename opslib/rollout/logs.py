@@ -118,6 +118,13 @@ def logs(
     if not pods and not follow:
         raise InputError(f"no pod has the labels {selector}", where=f"namespace {namespace}")
     count = sum(len(_containers(pod, options)) for pod in pods)
+    if pods and container and not count:
+        known = sorted({name for pod in pods for name in _every(pod)})
+        raise InputError(
+            f"no pod has a container {container}",
+            where=selector,
+            expected=f"one of: {', '.join(known)}",
+        )
     if count > MAX_STREAMS:
         raise InputError(
             f"{count} containers would be read at once",
@@ -156,8 +163,7 @@ def _pods(cluster: Cluster, selector: str, namespace: str) -> list[Json]:
 
 
 def _containers(pod: Json, options: _Options) -> list[str]:
-    spec = pod["spec"]
-    every = [c["name"] for c in (*(spec.get("initContainers") or ()), *spec["containers"])]
+    every = _every(pod)
     if options.container:
         return [name for name in every if name == options.container]
     if options.all_containers:
@@ -165,7 +171,12 @@ def _containers(pod: Json, options: _Options) -> list[str]:
     chosen = (pod["metadata"].get("annotations") or {}).get(
         "kubectl.kubernetes.io/default-container"
     )
-    return [str(chosen) if chosen in every else str(spec["containers"][0]["name"])]
+    return [str(chosen) if chosen in every else str(pod["spec"]["containers"][0]["name"])]
+
+
+def _every(pod: Json) -> list[str]:
+    spec = pod["spec"]
+    return [c["name"] for c in (*(spec.get("initContainers") or ()), *spec["containers"])]
 
 
 def _started(pod: Json, name: str) -> bool:

@@ -165,7 +165,7 @@ def stateful_set(live: Json) -> Verdict:
     if ready < wanted:
         return replace(base, message=f"Waiting for {wanted - ready} pods to be ready...")
     partition = (strategy.get("rollingUpdate") or {}).get("partition")
-    if partition:
+    if partition is not None:
         if updated < wanted - partition:
             text = (
                 "Waiting for partitioned roll out to finish: "

@@ -131,10 +131,11 @@ def _wanted(
 
 
 def _clean(template: Json) -> Json:
-    """Take off the label by which a ReplicaSet tells its pods apart."""
+    """Take off what only a kept revision has: the label of a ReplicaSet, the mark of a patch."""
     metadata = dict(template.get("metadata") or {})
     labels = {k: v for k, v in (metadata.get("labels") or {}).items() if k != _HASH}
-    return {**template, "metadata": {**metadata, "labels": labels}}
+    kept_part = {key: value for key, value in template.items() if key != "$patch"}
+    return {**kept_part, "metadata": {**metadata, "labels": labels}}
 
 
 def _advice(manager: str, current: RevisionEntry | None) -> str:
