@@ -14,6 +14,7 @@ import uuid
 from collections.abc import Generator, Iterator
 from pathlib import Path
 from types import FrameType
+from typing import Any
 
 import pytest
 
@@ -73,6 +74,20 @@ def server(sandbox: Status) -> Iterator[Cluster]:
     one = connect(cluster.environment(sandbox.name)["KUBECONFIG"])
     yield one
     one.close()
+
+
+@pytest.fixture(scope="session")
+def chromium() -> Iterator[Any]:
+    """Start the system's Chromium, once: a second Playwright in one process is refused by it."""
+    from playwright.sync_api import sync_playwright
+
+    path = shutil.which("chromium") or shutil.which("chromium-browser")
+    assert path, "the browser tests need Chromium: apt-get install chromium"
+    arguments = ["--no-sandbox", "--disable-dev-shm-usage", "--disable-background-networking"]
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=path, args=arguments)
+        yield browser
+        browser.close()
 
 
 @pytest.fixture

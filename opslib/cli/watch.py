@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from opslib.cli.common import (
+    AcceptRewrite,
     AppName,
     Context,
     FolderPath,
@@ -38,6 +39,7 @@ def watch(
     drift: Annotated[
         str, typer.Option("--drift", help="What to do about drift: correct or report.")
     ] = "correct",
+    accept_rewrite: AcceptRewrite = False,
     once: Annotated[bool, typer.Option("--once", help="Poll once and end.")] = False,
     status: Annotated[
         bool, typer.Option("--status", help="Print what the loop last said, and end.")
@@ -65,6 +67,9 @@ def watch(
         _print_status(_read(server, app, repo, path), as_json=json)
         return
     one = open_session(server, Source(repo, revision, path), app=app, namespace=namespace)
+    if accept_rewrite:
+        # The history as it is now is accepted; another rewrite, later on, is not.
+        one.fetch(accept_rewrite=True)
     stop = threading.Event()
     _on_signals(stop)
     options = LoopOptions(period, "report" if drift == "report" else "correct", once)

@@ -19,6 +19,7 @@ from typing import Any
 
 from opslib import __version__
 from opslib.sandbox import cluster
+from opslib.sandbox.binaries import kubectl
 from opslib.source.example import create_example
 
 PROJECT = Path(__file__).parents[2]
@@ -89,7 +90,7 @@ def measure(repo: Path) -> dict[str, dict[str, Any]]:
     where = ["--repo", str(repo), "--path", "production"]
     seconds([*opslib, "apply", *where, "--yes"], env)
     folder = str(repo / "production")
-    kubectl = ["kubectl", "diff", "--server-side", "--field-manager=bench", "-k", folder]
+    diff = [str(kubectl()), "diff", "--server-side", "--field-manager=bench", "-k", folder]
     return alternating(
         {
             "python -c pass": lambda: seconds([sys.executable, "-c", "pass"], env),
@@ -97,7 +98,7 @@ def measure(repo: Path) -> dict[str, dict[str, Any]]:
             "opslib plan (example, nothing to change)": lambda: seconds(
                 [*opslib, "plan", *where], env
             ),
-            "kubectl diff --server-side (the same)": lambda: seconds(kubectl, env, (0, 1)),
+            "kubectl diff --server-side (the same)": lambda: seconds(diff, env, (0, 1)),
         }
     )
 

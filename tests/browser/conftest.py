@@ -11,7 +11,6 @@ import urllib.request
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import pytest
 
@@ -34,19 +33,6 @@ class Lab:
         """Return the address of one notebook in its own tab."""
         place = notebook.rpartition("/")[2].partition(".")[0]
         return f"{self.url}/lab/workspaces/{place}/tree/{notebook}?token={TOKEN}"
-
-
-@pytest.fixture(scope="session")
-def chromium() -> Iterator[Any]:
-    """Start the system's Chromium."""
-    from playwright.sync_api import sync_playwright
-
-    path = shutil.which("chromium") or shutil.which("chromium-browser")
-    assert path, "the browser tests need Chromium: apt-get install chromium"
-    with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=path, args=["--no-sandbox"])
-        yield browser
-        browser.close()
 
 
 @pytest.fixture(scope="session")

@@ -10,7 +10,11 @@ from hypothesis import strategies as st
 
 from opslib.reconcile.mask import LAST_APPLIED, masked, scrubbed, token
 
-VALUE = st.text(alphabet=st.characters(codec="utf-8"), min_size=8, max_size=40)
+# Every value begins with a sign that no other part of the object has: the text of a value that is
+# "metadata" would be found in any object.
+VALUE = st.text(alphabet=st.characters(codec="utf-8"), min_size=8, max_size=40).map(
+    "\u0416".__add__
+)
 
 
 def _secret(value: str) -> dict[str, object]:

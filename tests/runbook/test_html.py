@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import re
-import shutil
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -62,8 +60,8 @@ def done(tmp_path_factory: pytest.TempPathFactory) -> RunResult:
 class Page:
     """A loaded page with what it asked for and logged."""
 
-    def __init__(self, browser: Any, path: Path, scheme: str = "light") -> None:
-        self.context = browser.new_context(color_scheme=scheme)
+    def __init__(self, chromium: Any, path: Path, scheme: str = "light") -> None:
+        self.context = chromium.new_context(color_scheme=scheme)
         self.page = self.context.new_page()
         self.requests: list[str] = []
         self.messages: list[str] = []
@@ -83,24 +81,10 @@ class Page:
         return [one for one in self.requests if not one.startswith(("file:", "data:", "blob:"))]
 
 
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Any]:
-    """Start the system's Chromium."""
-    from playwright.sync_api import sync_playwright
-
-    path = shutil.which("chromium") or shutil.which("chromium-browser")
-    assert path, "the browser tests need Chromium: apt-get install chromium"
-    arguments = ["--no-sandbox", "--disable-dev-shm-usage", "--disable-background-networking"]
-    with sync_playwright() as playwright:
-        chromium = playwright.chromium.launch(executable_path=path, args=arguments)
-        yield chromium
-        chromium.close()
-
-
 @pytest.mark.parametrize("scheme", ["light", "dark"])
-def test_draws_offline_without_a_word(browser: Any, done: RunResult, scheme: str) -> None:
+def test_draws_offline_without_a_word(chromium: Any, done: RunResult, scheme: str) -> None:
     """Figures are drawn, nothing is fetched, no script of a cell runs."""
-    page = Page(browser, done.html, scheme)
+    page = Page(chromium, done.html, scheme)
     page.page.wait_for_function(
         "[...document.querySelectorAll('.plot')].every(one => one.dataset.drawn === 'yes')"
     )
@@ -113,9 +97,9 @@ def test_draws_offline_without_a_word(browser: Any, done: RunResult, scheme: str
     assert page.page.locator("#bold").inner_text() == "safe"
 
 
-def test_figures_fit_the_paper_and_the_window(browser: Any, done: RunResult) -> None:
+def test_figures_fit_the_paper_and_the_window(chromium: Any, done: RunResult) -> None:
     """Before printing figures shrink to the paper's width; in a window they keep their height."""
-    page = Page(browser, done.html).page
+    page = Page(chromium, done.html).page
     page.wait_for_selector(".plot[data-drawn]")
     sizes = "[...document.querySelectorAll('.plot')].map(one => [one.querySelector('.main-svg')"
     sizes += ".getBoundingClientRect().width, one.getBoundingClientRect().height])"
@@ -125,9 +109,9 @@ def test_figures_fit_the_paper_and_the_window(browser: Any, done: RunResult) -> 
     assert all(width > 680 and height >= 300 for width, height in page.evaluate(sizes))
 
 
-def test_results_come_first_and_failures_are_linked(browser: Any, done: RunResult) -> None:
+def test_results_come_first_and_failures_are_linked(chromium: Any, done: RunResult) -> None:
     """The head of the page says how it ended, where, with what values."""
-    page = Page(browser, done.html).page
+    page = Page(chromium, done.html).page
     head = page.locator(".summary").inner_text()
     assert "failed" in head
     assert "it broke <here>" in head
@@ -143,11 +127,11 @@ def test_results_come_first_and_failures_are_linked(browser: Any, done: RunResul
     assert page.locator("details.source[open]").count() == 0
 
 
-def test_a_clean_page_has_no_message_and_no_address(browser: Any, tmp_path: Path) -> None:
+def test_a_clean_page_has_no_message_and_no_address(chromium: Any, tmp_path: Path) -> None:
     """Without figures no script is there at all; no file of another host is named."""
     path = write(tmp_path / "notebooks" / "plain.ipynb", text("# Plain"), code("print('x')"))
     html = runbook.run(path, {}, html_assets=assets).html
-    page = Page(browser, html)
+    page = Page(chromium, html)
     assert (page.messages, page.foreign()) == ([], [])
     content = html.read_text(encoding="utf-8")
     assert "<script" not in content

@@ -10,6 +10,7 @@ import pytest
 import yaml
 
 from opslib.core.errors import InputError, Problems
+from opslib.sandbox.binaries import kubectl
 from opslib.source.mirror import Mirror, Source
 from opslib.source.render import Rendered, render, render_folder
 
@@ -74,7 +75,7 @@ def test_a_kustomization_is_what_kubectl_makes_of_it(tmp_path: Path) -> None:
         + "configMapGenerator: [{name: made, literals: [k=v]}]\n",
     }
     found = committed(tmp_path, files, "over")
-    words = ["kubectl", "kustomize", str(tmp_path / "repo" / "over")]
+    words = [str(kubectl()), "kustomize", str(tmp_path / "repo" / "over")]
     output = subprocess.run(words, check=True, capture_output=True, text=True).stdout
     theirs = {d["metadata"]["name"]: d for d in yaml.safe_load_all(output)}
     assert found.kind == "kustomize"

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import shutil
 import subprocess
 from pathlib import Path
 from typing import Any
@@ -14,6 +13,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from opslib.core.errors import InputError, Problems
+from opslib.sandbox.binaries import kubectl
 from opslib.source.yamlload import load_documents
 
 HEAD = "apiVersion: x.example/v1\nkind: Foo\nmetadata:\n  name: a\n"
@@ -41,11 +41,9 @@ TREES = [
 
 def oracle(text: str, folder: Path) -> dict[str, Any] | None:
     """Return how kubectl reads an object; None when it refuses."""
-    program = shutil.which("kubectl")
-    assert program, "kubectl is the oracle of these tests: it must be on PATH"
     path = folder / "f.yaml"
     path.write_text(text)
-    words = [program, "annotate", "--local", "-f", str(path), "oracle=1", "-o", "json"]
+    words = [str(kubectl()), "annotate", "--local", "-f", str(path), "oracle=1", "-o", "json"]
     done = subprocess.run(words, capture_output=True, text=True, check=False)
     if done.returncode:
         return None
