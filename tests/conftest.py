@@ -30,6 +30,9 @@ _RUNS = Path(tempfile.gettempdir()) / f"opslib-tests-{os.getuid()}"
 @pytest.fixture(scope="session", autouse=True)
 def _own_state() -> Iterator[None]:
     """Keep the tests' state apart from the user's sandboxes, and clear what a killed run left."""
+    if signal.getsignal(signal.SIGINT) == signal.SIG_IGN:
+        # A shell's background job ignores Ctrl-C, and so would every program that a test starts.
+        signal.signal(signal.SIGINT, signal.default_int_handler)
     _RUNS.mkdir(mode=0o700, exist_ok=True)
     if _RUNS.stat().st_uid != os.getuid():
         pytest.exit(f"{_RUNS} belongs to somebody else")

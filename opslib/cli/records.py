@@ -42,7 +42,7 @@ def list_(out: Out = None, json: Json = False) -> None:
 
 @app.command()
 def show(
-    record: Annotated[str, typer.Argument(help="Run id, or the record's folder.")],
+    record: Annotated[str, typer.Argument(help="Run id, folder of a record, or latest.")],
     out: Out = None,
     json: Json = False,
 ) -> None:

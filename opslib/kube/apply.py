@@ -69,10 +69,12 @@ def delete(
     Raises ApiError 409 when the object is not the one that was read.
     """
     preconditions = {"uid": lock.uid, "resourceVersion": lock.resource_version}
-    body = {"preconditions": preconditions, "propagationPolicy": "Background"}
-    query = {"dryRun": "All"} if dry_run else None
+    body: dict[str, Any] = {"preconditions": preconditions, "propagationPolicy": "Background"}
+    if dry_run:
+        # In the body: beside one the API server does not look at the query, and would delete.
+        body["dryRun"] = ["All"]
     try:
-        cluster.request("DELETE", kind.path(namespace, name), body=body, query=query)
+        cluster.request("DELETE", kind.path(namespace, name), body=body)
     except ApiError as error:
         if error.code == 404:
             return False

@@ -82,8 +82,12 @@ def access(kubeconfig: Path | str | None, context: str | None) -> Access:
 
 def client(found: Access) -> Any:
     """Make the official client of an access; InputError where its certificates are broken."""
+    own = found.configuration
     try:
-        return kubernetes.client.ApiClient(found.configuration)
+        if own.cert_file:
+            # The client reads it as late as the first connection, and takes it for one that fails.
+            ssl.create_default_context().load_cert_chain(own.cert_file, own.key_file)
+        return kubernetes.client.ApiClient(own)
     except (ssl.SSLError, ValueError, OSError) as error:
         text = f"its certificates cannot be read: {_one_line(error)}"
         raise _unusable(text, f"context {found.context}") from error
@@ -190,7 +194,7 @@ def _check_server(configuration: Any, merged: _Merged, name: str) -> None:
 def _check_plugin(configuration: Any, merged: _Merged, name: str) -> None:
     """The client only logs a plugin's failure, and goes on as an anonymous user."""
     plugin = merged.users.get(str(merged.contexts[name].get("user")), {}).get("exec")
-    given = configuration.api_key.get("authorization") or configuration.api_key.get("BearerToken")
+    given = configuration.get_api_key_with_prefix("BearerToken", alias="authorization")
     if not isinstance(plugin, dict) or given or configuration.cert_file:
         return
     command = str(plugin.get("command", ""))

@@ -51,7 +51,7 @@ def list_records(out: Path | None = None) -> list[RecordSummary]:
 
 
 def show(record: str | Path, out: Path | None = None) -> Record:
-    """Return one record: by its folder, its run id, or the beginning or end of one.
+    """Return one record: by its folder, its run id, the beginning or end of one, or ``latest``.
 
     Raises InputError when there is none, or more than one.
     """
@@ -67,6 +67,8 @@ def _find(record: str | Path, out: Path) -> Path:
     if (Path(record) / RESULT).is_file():
         return Path(record).resolve()
     name = str(record)
+    if name == "latest" and (known := list_records(out)):
+        return known[0].folder.resolve()
     near = [
         folder
         for folder in _folders(out)

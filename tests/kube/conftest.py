@@ -108,7 +108,10 @@ def serving(answer: Answer, tls: ssl.SSLContext | None = None) -> Iterator[Fake]
             length = int(self.headers.get("Content-Length") or 0)
             self.rfile.read(length)
             asked = Asked(
-                self.command, parts.path, dict(parse_qsl(parts.query)), dict(self.headers.items())
+                self.command,
+                parts.path,
+                dict(parse_qsl(parts.query)),
+                {name.lower(): value for name, value in self.headers.items()},
             )
             fake.asked.append(asked)
             reply = Reply(self)
@@ -242,7 +245,7 @@ def issue(folder: Path, ca: Path, key: Path, name: str, subject: str, *, expired
     (work / "index.txt").touch()
     (work / "ca.cnf").write_text(
         f"[ca]\ndefault_ca=d\n[d]\ndatabase={work}/index.txt\nnew_certs_dir={work}\n"
-        "default_md=sha256\npolicy=p\nx509_extensions=e\n[p]\ncommonName=supplied\n"
+        "rand_serial=yes\ndefault_md=sha256\npolicy=p\nx509_extensions=e\n[p]\ncommonName=supplied\n"
         "organizationName=optional\n[e]\nsubjectAltName=IP:127.0.0.1\n"
         "extendedKeyUsage=clientAuth,serverAuth\n",
         encoding="utf-8",
@@ -250,6 +253,6 @@ def issue(folder: Path, ca: Path, key: Path, name: str, subject: str, *, expired
     days = ["-days", "2"]
     if expired:
         days = ["-startdate", "20200101000000Z", "-enddate", "20200102000000Z"]
-    sign = ["ca", "-batch", "-notext", "-rand_serial", "-config", str(work / "ca.cnf"), *days]
+    sign = ["ca", "-batch", "-notext", "-config", str(work / "ca.cnf"), *days]
     files = ["-cert", str(ca), "-keyfile", str(key), "-in", f"{name}.csr", "-out", f"{name}.crt"]
     openssl(folder, *sign, *files)

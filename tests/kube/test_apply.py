@@ -204,6 +204,11 @@ def test_refresh_after_a_definition(
     pytest.fail("the new kind was not found")
 
 
+def _lasting(discovery: Discovery) -> set[tuple[tuple[str, str], Kind]]:
+    """Return the kinds but those of this module's own definition, which takes its time to go."""
+    return {one for one in discovery.all().items() if one[0][0] != "tests.opslib.dev/v1"}
+
+
 def test_discovery_takes_two_requests(tmp_path: Path, cluster: Cluster) -> None:
     """All kinds of an API server with aggregated discovery cost two requests, and only once."""
     accept = "application/json;g=apidiscovery.k8s.io;v=v2;as=APIGroupDiscoveryList,application/json"
@@ -214,7 +219,7 @@ def test_discovery_takes_two_requests(tmp_path: Path, cluster: Cluster) -> None:
         connected(fake, tmp_path / "k") as other,
     ):
         discovery = Discovery(other)
-        assert discovery.all() == Discovery(cluster).all()
+        assert _lasting(discovery) == _lasting(Discovery(cluster))
         assert discovery.find("v1", "Pod")
         assert [a.path for a in fake.asked] == ["/version", "/api", "/apis"]
 
@@ -234,4 +239,4 @@ def test_older_form_of_discovery(tmp_path: Path, cluster: Cluster) -> None:
             reply.json(cluster.get(asked.path))
 
     with serving(answer) as fake, connected(fake, tmp_path / "k") as other:
-        assert Discovery(other).all() == Discovery(cluster).all()
+        assert _lasting(Discovery(other)) == _lasting(Discovery(cluster))

@@ -161,7 +161,7 @@ def test_token_file_with_a_final_newline(write: Write, tmp_path: Path) -> None:
     token.write_text("abc\n", encoding="utf-8")
     with serving(lambda reply, asked: reply.json({})) as fake:
         connect(write(config(fake.url, user={"tokenFile": str(token)}))).close()
-    assert fake.asked[0].headers["Authorization"] == "Bearer abc"
+    assert fake.asked[0].headers["authorization"] == "Bearer abc"
 
 
 def test_https_to_a_plain_port(write: Write) -> None:
@@ -227,8 +227,6 @@ class _canned:  # noqa: N801  # used as a function
         with connection:
             connection.recv(65536)
             connection.sendall(self._answer)
-            connection.shutdown(socket.SHUT_WR)
-            connection.recv(65536)
 
     def __exit__(self, *args: object) -> None:
         self._thread.join()

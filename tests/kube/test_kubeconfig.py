@@ -220,7 +220,7 @@ def test_credential_plugin_that_works(write: Write, tmp_path: Path) -> None:
     )
     script.chmod(0o700)
     found = access(write(config(SERVER, user=plugin(str(script)))), None)
-    assert "abc" in found.configuration.api_key["authorization"]
+    assert found.configuration.get_api_key_with_prefix("BearerToken") == "Bearer abc"
 
 
 def test_in_a_pod_without_a_token(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -171,8 +171,8 @@ def test_ci_names_what_it_cannot_install(bare: Copy, tmp_path: Path) -> None:
         check=False,
     )
     assert done.returncode != 0
-    assert "missing here: git make chromium python3 python3-venv" in done.stderr
-    assert "== failed in: installing git make chromium" in done.stderr
+    assert "missing here: git make openssl chromium python3 python3-venv" in done.stderr
+    assert "== failed in: installing git make openssl chromium" in done.stderr
 
 
 def test_ci_runs_the_linters_and_the_tests_of_the_readme() -> None:

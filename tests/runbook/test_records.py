@@ -31,7 +31,8 @@ def test_lists_and_shows(make: Make, tmp_path: Path) -> None:
         record = runbook.show(name, out)
         assert record.result["title"] == "One"
         assert record.manifest["outcome"] == "ok"
-    assert runbook.show(second.run_id, out).summary.outcome == "failed"
+    for name in (second.run_id, "latest"):
+        assert runbook.show(name, out).summary.outcome == "failed"
     with pytest.raises(InputError, match="there is no record"):
         runbook.show("nope", out)
     with pytest.raises(InputError, match="2 records match"):
