@@ -40,6 +40,12 @@ def notebook_folders() -> Iterator[Path]:
     yield from (root / NOTEBOOKS for root in roots if (root / NOTEBOOKS).is_dir())
 
 
+def records_folder() -> Path:
+    """Return where ``opslib run`` leaves the records of the nearest runbooks."""
+    nearest = next(notebook_folders(), None)
+    return (nearest.resolve().parent if nearest else Path.cwd()) / OUTPUTS
+
+
 def _not_found(path: Path) -> InputError:
     known = sorted({one.stem for folder in notebook_folders() for one in folder.glob("*.ipynb")})
     close = difflib.get_close_matches(path.stem, known, n=1)

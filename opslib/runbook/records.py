@@ -11,7 +11,7 @@ from typing import Any
 from opslib.core.errors import InputError
 from opslib.runbook.folder import MANIFEST, RESULT, is_live
 from opslib.runbook.outcome import Outcome
-from opslib.runbook.places import OUTPUTS
+from opslib.runbook.places import records_folder
 
 
 @dataclass(frozen=True)
@@ -46,7 +46,7 @@ def list_records(out: Path | None = None) -> list[RecordSummary]:
 
     A folder whose result.json cannot be read is listed with outcome "unknown" and the reason.
     """
-    found = [_summary(folder) for folder in _folders(out or Path(OUTPUTS))]
+    found = [_summary(folder) for folder in _folders(out or records_folder())]
     return sorted(found, key=lambda one: (one.started, one.run_id), reverse=True)
 
 
@@ -55,7 +55,7 @@ def show(record: str | Path, out: Path | None = None) -> Record:
 
     Raises InputError when there is none, or more than one.
     """
-    folder = _find(record, out or Path(OUTPUTS))
+    folder = _find(record, out or records_folder())
     return Record(_summary(folder), _load(folder / RESULT), _load(folder / MANIFEST, {}))
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import shutil
 import subprocess
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -80,7 +81,8 @@ def shell(_own_state: None, tmp_path: Path) -> Iterator[Shell]:
     """Start from a folder with the project's files and an empty home."""
     folder, home = tmp_path / "opslib", tmp_path / "home"
     folder.mkdir()
-    for name in ("notebooks", "examples", ".venv", "opslib", "pyproject.toml"):
+    shutil.copytree(PROJECT / "notebooks", folder / "notebooks")
+    for name in ("examples", ".venv"):
         (folder / name).symlink_to(PROJECT / name)
     repo = tmp_path / "platform"
     create_example(repo)

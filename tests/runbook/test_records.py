@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import fcntl
 import json
+import shutil
 from pathlib import Path
 
 import pytest
@@ -37,6 +38,20 @@ def test_lists_and_shows(make: Make, tmp_path: Path) -> None:
         runbook.show("nope", out)
     with pytest.raises(InputError, match="2 records match"):
         runbook.show("20", out)
+
+
+def test_records_are_looked_for_where_a_run_leaves_them(
+    make: Make, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """From any folder below the project, a run and the list of records mean the same place."""
+    project = tmp_path / "project"
+    (project / "notebooks").mkdir(parents=True)
+    (project / "deep" / "er").mkdir(parents=True)
+    shutil.copyfile(make(code("1")), project / "notebooks" / "one.ipynb")
+    monkeypatch.chdir(project / "deep" / "er")
+    done = runbook.run("one", {})
+    assert done.folder.is_relative_to(project / "outputs")
+    assert [one.run_id for one in runbook.list_records()] == [done.run_id]
 
 
 def test_a_run_that_goes_on_and_one_that_was_killed(tmp_path: Path) -> None:
