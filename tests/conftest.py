@@ -19,7 +19,7 @@ from typing import Any
 import pytest
 
 from opslib.kube.client import Cluster, connect
-from opslib.sandbox import cluster
+from opslib.sandbox import binaries, cluster
 from opslib.sandbox.cluster import Status
 from opslib.source.example import create_example
 
@@ -46,6 +46,28 @@ def _own_state() -> Iterator[None]:
         with _ended_by_sigterm():
             yield
     _clear(mine)
+
+
+class _Lines:
+    """Progress as lines of the test run."""
+
+    def __init__(self, session: pytest.Session) -> None:
+        self._reporter = session.config.pluginmanager.get_plugin("terminalreporter")
+        self._last = ""
+
+    def update(self, label: str, done: float = 0, total: float | None = None) -> None:
+        del done, total
+        if self._reporter and label != self._last:
+            self._reporter.write_line(f"{label} (after {time.monotonic() - _STARTED:.0f} s)")
+        self._last = label
+
+
+def pytest_collection_finish(session: pytest.Session) -> None:
+    """Get the control plane's programs before the first test: a build outlasts a test's time."""
+    if session.config.option.collectonly:
+        return
+    if any("sandbox" in getattr(item, "fixturenames", ()) for item in session.items):
+        binaries.resolve(_Lines(session))
 
 
 @pytest.fixture(scope="session")
