@@ -23,6 +23,7 @@ from opslib.reconcile.inventory import Inventory, read_inventory
 from opslib.reconcile.live import read_live
 from opslib.reconcile.mask import masked, scrubbed
 from opslib.reconcile.plan import Action, Change, Plan, PlanProblem
+from opslib.reconcile.proof import unchanged
 from opslib.reconcile.prune import PruneLimits, apply_managers, deletions
 from opslib.reconcile.retry import retrying
 
@@ -58,11 +59,13 @@ def make_plan(
     *,
     is_ancestor: Lineage,
     limits: PruneLimits | None = None,
+    full: bool = False,
     warnings: Sequence[str] = (),
     progress: Progress = SILENT,
 ) -> Prepared:
     """Compare one revision with the cluster by server-side-apply dry runs; change nothing.
 
+    What is provably unchanged (see ``proof``) is not asked of the server, unless ``full``.
     What a resource cannot be applied for is collected in ``Plan.problems``, all of it, with
     file and line. Raises Unreachable and Refused as ``Cluster.request``.
     """
@@ -70,7 +73,7 @@ def make_plan(
     inventory = read_inventory(cluster, app)
     kinds = _kinds(desired, inventory, discovery)
     live = read_live(cluster, kinds)
-    judge = Judge(cluster, app, revision, desired, live)
+    judge = Judge(cluster, app, revision, desired, live, full=full)
     changes: list[Change] = []
     problems: list[PlanProblem] = []
     with ThreadPoolExecutor(WORKERS) as pool:
@@ -133,12 +136,15 @@ class Judge:
         revision: Revision,
         desired: Desired,
         live: Mapping[ResourceKey, Manifest],
+        *,
+        full: bool = False,
     ) -> None:
         self._cluster = cluster
         self._app = app
         self._revision = revision
         self._desired = desired
         self._live = live
+        self._full = full
 
     def target(self, target: Target) -> Change | PlanProblem:
         """Return what would happen to a resource, or why it cannot be applied."""
@@ -219,6 +225,8 @@ class Judge:
         present = (live["metadata"].get("annotations") or {}).get(COMMIT)
         for _ in range(_TRIES):
             body = self.body(target, present or self._revision.commit)
+            if not self._full and unchanged(live, body, self._app.manager):
+                return self._locked(self._change(Action.UNCHANGED, target, ()), live)
             try:
                 after = self._send(target, body, Lock.of(live), force=True)
                 break
@@ -237,8 +245,11 @@ class Judge:
         if fields and present and present != self._revision.commit:
             fields.append(FieldChange(_COMMIT_PATH, present, self._revision.commit))
         action = Action.UPDATE if fields else Action.UNCHANGED
+        return self._locked(self._change(action, target, tuple(fields)), live)
+
+    @staticmethod
+    def _locked(change: Change, live: Manifest) -> Change:
         lock = Lock.of(live)
-        change = self._change(action, target, tuple(fields))
         return replace(change, uid=lock.uid, resource_version=lock.resource_version)
 
     def _send(
