@@ -33,6 +33,10 @@ if TYPE_CHECKING:
     from opslib.reconcile.apply import Applied
     from opslib.reconcile.session import Planned
 
+Full = Annotated[
+    bool, typer.Option("--full", help="Ask the server about objects proven unchanged, too.")
+]
+
 
 def plan(
     repo: Repo = ".",
@@ -45,6 +49,7 @@ def plan(
     kubeconfig: Kubeconfig = None,
     context: Context = None,
     unchanged: Annotated[bool, typer.Option("--all", help="Show unchanged objects too.")] = False,
+    full: Full = False,
     json: Json = False,
 ) -> None:
     """Show what an apply would change, field by field; change nothing.
@@ -56,7 +61,7 @@ def plan(
             kubeconfig, context, repo, path, revision, app,
             namespace=namespace, prune=prune, accept_rewrite=accept_rewrite, progress=progress,
         )  # fmt: skip
-        planned = one.plan(pinned)
+        planned = one.plan(pinned, full=full)
     _show(planned, as_json=json, unchanged=unchanged)
     if planned.blocking:
         raise typer.Exit(2)
@@ -68,6 +73,7 @@ def check(
     revision: Ref = "",
     app: AppName = "",
     namespace: Namespace = "",
+    full: Full = False,
     accept_rewrite: AcceptRewrite = False,
     kubeconfig: Kubeconfig = None,
     context: Context = None,
@@ -79,7 +85,7 @@ def check(
             kubeconfig, context, repo, path, revision, app,
             namespace=namespace, accept_rewrite=accept_rewrite, progress=progress,
         )  # fmt: skip
-        planned = one.plan(pinned)
+        planned = one.plan(pinned, full=full)
     _show(planned, as_json=json, unchanged=False)
     if planned.blocking:
         raise typer.Exit(2)
@@ -99,6 +105,10 @@ def apply(
         str, typer.Option("--approve", help="Apply only the plan with this hash.")
     ] = "",
     timeout: Timeout = "5m",
+    wait: Annotated[
+        bool, typer.Option("--wait/--no-wait", help="Wait for health; only then prune.")
+    ] = True,
+    full: Full = False,
     accept_rewrite: AcceptRewrite = False,
     kubeconfig: Kubeconfig = None,
     context: Context = None,
@@ -113,7 +123,7 @@ def apply(
             kubeconfig, context, repo, path, revision, app,
             namespace=namespace, prune=prune, accept_rewrite=accept_rewrite, progress=progress,
         )  # fmt: skip
-        planned = one.plan(pinned)
+        planned = one.plan(pinned, full=full)
     if not json:
         _show(planned, as_json=False, unchanged=False)
     if planned.blocking:
@@ -121,10 +131,10 @@ def apply(
     _approve(planned, yes=yes, approve=approve, as_json=json)
     with bar() as progress, one.holding() as held:
         one.progress = progress
-        applied = one.apply(planned, timeout=limit, go_on=held)
+        applied = one.apply(planned, timeout=limit, wait=wait, go_on=held)
     why = [] if applied.ok else explain(one.cluster, (state.key for state in applied.unhealthy))
     document = {"plan": planned.as_dict(), "applied": applied.as_dict(), "why": why}
-    emit(document, _result(applied, why), as_json=json)
+    emit(document, _result(applied, why, waited=wait), as_json=json)
     if not applied.ok:
         raise typer.Exit(1)
 
@@ -160,14 +170,14 @@ def _approve(planned: Planned, *, yes: bool, approve: str, as_json: bool) -> Non
         raise ApprovalError("this plan was denied: nothing was written")
 
 
-def _result(applied: Applied, why: Sequence[str]) -> str:
+def _result(applied: Applied, why: Sequence[str], *, waited: bool) -> str:
     from opslib.core.clock import human_seconds
     from opslib.view.text import clean
 
     lines = [f"failed: {f.key}: {clean(f.what)}" for f in applied.failures]
     lines += [f"{s.health}: {s.key}: {clean(s.message)}" for s in applied.unhealthy]
     lines += map(clean, why)
-    verdict = "healthy" if applied.ok else "NOT as planned"
+    verdict = "NOT as planned" if not applied.ok else "healthy" if waited else "not waited for,"
     lines.append(
         f"Applied: {len(applied.written)} written, {len(applied.deleted)} deleted, "
         f"{verdict} after {human_seconds(applied.seconds)}."

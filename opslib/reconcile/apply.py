@@ -19,7 +19,7 @@ from opslib.kube.errors import ApiError
 from opslib.reconcile.desired import Target
 from opslib.reconcile.evidence import keep_evidence
 from opslib.reconcile.health import Health
-from opslib.reconcile.inventory import settle, write_ahead
+from opslib.reconcile.inventory import Inventory, settle, write_ahead
 from opslib.reconcile.mask import scrubbed
 from opslib.reconcile.order import FIRST, stage_of, staged
 from opslib.reconcile.plan import Action, Change
@@ -193,6 +193,32 @@ class _Run:
             hint="plan again and look at the difference",
         )
 
+    def wait(self) -> tuple[HealthOf, ...]:
+        """Wait for the health of all that the revision declares."""
+        kinds = {
+            t.key: self.discovery.of(t.resource.manifest, str(t.resource.origin))
+            for t in self.prepared.desired.targets
+        }
+        left = max(0.0, self.deadline - time.monotonic())
+        return wait_healthy(
+            self.cluster, kinds, timeout=left, progress=self.progress, go_on=self.go_on
+        )
+
+    def settle(self, ahead: Inventory, gone: Sequence[ResourceKey]) -> None:
+        """Let the inventory say what is there now, and that this commit is the last good one."""
+        prepared, revision = self.prepared, self.prepared.plan.revision
+        declared = prepared.desired.keys
+        vanished = [k for k in ahead.objects if k not in declared and k not in prepared.live]
+        settle(
+            self.cluster,
+            prepared.app,
+            ahead,
+            gone=[*gone, *vanished],
+            commit=revision.commit,
+            url=revision.url,
+            path=revision.path,
+        )
+
     def prune(self) -> list[ResourceKey]:
         """Delete what the plan says, the last stages first; what fails stays in the inventory."""
         deletes = [c for c in self.prepared.plan.changes if c.action is Action.DELETE]
@@ -236,6 +262,7 @@ def apply_plan(
     prepared: Prepared,
     *,
     timeout: float = 300,
+    wait: bool = True,
     progress: Progress = SILENT,
     evidence: Path | None = None,
     go_on: Callable[[], bool] = lambda: True,
@@ -243,9 +270,10 @@ def apply_plan(
     """Write what the plan says, wait for health, prune, and settle the inventory.
 
     ``timeout`` in seconds is for the whole. ``evidence`` is the folder for what was live
-    before. ``go_on`` is asked before each write and says whether this process may still
-    write (its lease holds, nobody asked it to stop). Failures of single objects are
-    collected; nothing is pruned unless everything else is written and healthy. Raises
+    before. Without ``wait`` nobody looks at health, so that nothing is pruned and the commit
+    does not count as the last good one. ``go_on`` is asked before each write and says whether
+    this process may still write (its lease holds, nobody asked it to stop). Failures of single
+    objects are collected; nothing is pruned unless everything else is written and healthy. Raises
     InputError for a plan with problems, before anything is written.
     """
     started = time.monotonic()
@@ -259,28 +287,12 @@ def apply_plan(
     run.write_all()
     health: tuple[HealthOf, ...] = ()
     gone: list[ResourceKey] = []
-    if not run.failures:
-        kinds = {
-            t.key: discovery.of(t.resource.manifest, str(t.resource.origin))
-            for t in prepared.desired.targets
-        }
-        left = max(0.0, run.deadline - time.monotonic())
-        health = wait_healthy(cluster, kinds, timeout=left, progress=progress, go_on=go_on)
+    if wait and not run.failures:
+        health = run.wait()
         if all(state.health is Health.CURRENT for state in health) and go_on():
             gone = run.prune()
-    if not run.failures and all(state.health is Health.CURRENT for state in health) and go_on():
-        # Only now is this commit the last good one.
-        vanished = [k for k in ahead.objects if k not in versions and k not in prepared.live]
-        revision = plan.revision
-        settle(
-            cluster,
-            prepared.app,
-            ahead,
-            gone=[*gone, *vanished],
-            commit=revision.commit,
-            url=revision.url,
-            path=revision.path,
-        )
+            if not run.failures and go_on():
+                run.settle(ahead, gone)
     return Applied(
         tuple(run.written),
         tuple(gone),

@@ -21,6 +21,7 @@ from opslib.reconcile.inventory import make_namespace
 from opslib.reconcile.keeper import Keeper
 from opslib.reconcile.session import Planned, Session
 from opslib.reconcile.status import LoopStatus, write_status
+from opslib.reconcile.surroundings import fingerprint
 from opslib.reconcile.wait import HealthOf, health_of
 
 Mode = Literal["correct", "report"]
@@ -29,6 +30,9 @@ JITTER = 0.1
 
 MAX_BACKOFF = 900.0
 LEASE_POLL = 2.0
+FULL_EVERY = 12
+"""Passes until the server is asked about every object again, also those proven unchanged."""
+
 APPLY_SECONDS = 60.0
 """Longest wait for health in one pass: a revision that hangs must not keep its mending out."""
 
@@ -58,6 +62,8 @@ class Loop:
         self._stop = stop
         self._say = say
         self._errors = 0
+        self._since_full = FULL_EVERY
+        self._surroundings = ""
         source = session.mirror.source
         self._holder = identity()
         self._status = LoopStatus(
@@ -152,7 +158,7 @@ class Loop:
         return self._status.phase != "failed"
 
     def _reconcile(self, revision: Revision, keeper: Keeper) -> None:
-        planned = self._session.plan(revision)
+        planned = self._session.plan(revision, full=self._full())
         plan, inventory = planned.prepared.plan, planned.prepared.inventory
         fresh = inventory.commit != revision.commit
         drift = () if fresh else tuple(f"{c.action} {c.key}" for c in plan.writes)
@@ -173,6 +179,14 @@ class Loop:
                 health_of(self._session.cluster, kinds),
             )
             self._synced(revision)
+
+    def _full(self) -> bool:
+        """Whether this pass trusts no proof: the first one, every Nth, and after a change."""
+        seen = fingerprint(self._session.cluster, self._session.discovery)
+        full = not seen or seen != self._surroundings or self._since_full >= FULL_EVERY
+        self._surroundings = seen
+        self._since_full = 1 if full else self._since_full + 1
+        return full
 
     def _apply(self, planned: Planned, keeper: Keeper) -> Applied:
         def go_on() -> bool:

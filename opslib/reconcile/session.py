@@ -8,9 +8,11 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
+from datetime import date
 from pathlib import Path
 from typing import Any
 
+from opslib.core.clock import now
 from opslib.core.errors import InputError, OpslibError, Problems
 from opslib.core.model import Revision
 from opslib.core.progress import SILENT, Progress
@@ -63,6 +65,7 @@ class Session:
 
     def __post_init__(self) -> None:
         self.discovery = Discovery(self.cluster)
+        self._last: tuple[tuple[Revision, str, date], Rendered, Report] | None = None
 
     def fetch(self, *, timeout: float = 60, accept_rewrite: bool = False) -> Revision:
         """Fetch the source and return the commit of its ref.
@@ -73,10 +76,12 @@ class Session:
             timeout=timeout, progress=self.progress, accept_rewrite=accept_rewrite
         )
 
-    def plan(self, revision: Revision) -> Planned:
-        """Render a revision, check it against the policy, and compare it with the cluster."""
-        rendered = render(self.mirror, revision, revision.path, progress=self.progress)
-        report = check(rendered.resources, self.policy(revision), version=self.cluster.version)
+    def plan(self, revision: Revision, *, full: bool = False) -> Planned:
+        """Render a revision, check it against the policy, and compare it with the cluster.
+
+        ``full`` asks the server about every object, also about those proven unchanged.
+        """
+        rendered, report = self._checked(revision)
         desired = declare(rendered.resources, self.discovery, namespace=self.namespace)
         prepared = make_plan(
             self.cluster,
@@ -86,10 +91,23 @@ class Session:
             desired,
             is_ancestor=self.mirror.is_ancestor,
             limits=self.limits,
+            full=full,
             warnings=(*self.mirror.warnings, *rendered.warnings),
             progress=self.progress,
         )
         return Planned(prepared, rendered, report)
+
+    def _checked(self, revision: Revision) -> tuple[Rendered, Report]:
+        """Render and check; a loop asks for the same commit again, on the same day.
+
+        The day counts because exceptions of the policy end on one.
+        """
+        asked = (revision, self.cluster.version, now().date())
+        if self._last is None or self._last[0] != asked:
+            rendered = render(self.mirror, revision, revision.path, progress=self.progress)
+            report = check(rendered.resources, self.policy(revision), version=self.cluster.version)
+            self._last = (asked, rendered, report)
+        return self._last[1:]
 
     def policy(self, revision: Revision) -> Policy:
         """Return the policy at the root of the repository at this commit, else mere advice."""
@@ -103,6 +121,7 @@ class Session:
         planned: Planned,
         *,
         timeout: float = 300,
+        wait: bool = True,
         go_on: Callable[[], bool] = lambda: True,
         evidence: Path | None = None,
     ) -> Applied:
@@ -117,6 +136,7 @@ class Session:
             self.discovery,
             planned.prepared,
             timeout=timeout,
+            wait=wait,
             progress=self.progress,
             evidence=evidence,
             go_on=go_on,

@@ -5,6 +5,7 @@ from __future__ import annotations
 import posixpath
 from collections.abc import Iterable
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 from typing import Literal
 
@@ -114,17 +115,21 @@ def _plain(tree: Tree, names: list[str]) -> list[Resource]:
     found: list[Resource] = []
     for name in names:
         try:
-            documents = load_documents(_text(contents[name], name), name)
+            found += _parsed(contents[name], name)
         except Problems as several:
             problems += several.problems
-            continue
         except InputError as error:
             problems.append(error)
-            continue
-        found += [_resource(one, name) for one in documents if not _is_own(one)]
     if problems:
         raise Problems(problems)
     return found
+
+
+@lru_cache(maxsize=1 << 15)
+def _parsed(data: bytes, name: str) -> tuple[Resource, ...]:
+    """Parse one file; a loop meets most files again at the next revision, byte for byte."""
+    documents = load_documents(_text(data, name), name)
+    return tuple(_resource(one, name) for one in documents if not _is_own(one))
 
 
 def _text(data: bytes, name: str) -> str:

@@ -55,6 +55,7 @@ class Workbench:
         *,
         limits: PruneLimits | None = None,
         is_ancestor: Callable[[str, str], bool] | None = None,
+        full: bool = False,
     ) -> Prepared:
         """Plan these resources as if they were a commit's."""
         listed = resources(found) if isinstance(found, str) else list(found)
@@ -68,6 +69,7 @@ class Workbench:
             desired,
             is_ancestor=is_ancestor or (lambda older, newer: older <= newer),
             limits=limits,
+            full=full,
         )
 
     def apply(self, found: Sequence[Resource] | str, commit: str = "a", **options: Any) -> Applied:

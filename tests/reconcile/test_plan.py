@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import json
+from typing import Any
 
 import pytest
 
 from opslib.core.errors import InputError
+from opslib.kube.client import Cluster
 from opslib.reconcile.app import COMMIT
 from opslib.reconcile.plan import Action, Plan
 from opslib.reconcile.prune import PruneLimits
+from opslib.reconcile.surroundings import fingerprint
 
 from .conftest import Workbench, config_map, deployment, revision
 from .test_desired import CRD, LANE
@@ -205,3 +208,73 @@ def test_the_plan_names_commit_and_cluster(bench: Workbench) -> None:
     plan = bench.plan(config_map("one", k="v")).plan
     assert plan.revision == revision("a")
     assert plan.cluster_uid == bench.server.uid()
+
+
+def _asked(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """Record the method of each request from here on."""
+    seen: list[str] = []
+    real = Cluster.request
+
+    def request(self: Cluster, method: str, path: str, **options: Any) -> Any:
+        seen.append(method)
+        return real(self, method, path, **options)
+
+    monkeypatch.setattr(Cluster, "request", request)
+    return seen
+
+
+def test_unchanged_objects_cost_no_request_of_their_own(
+    bench: Workbench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Thirty objects: no dry run, and as many LISTs as kinds; ``full`` asks about each."""
+    text = "---\n".join(config_map(f"c{i}", k="v") for i in range(20))
+    text += "---\n" + "---\n".join(deployment(f"d{i}", replicas=0) for i in range(10))
+    bench.apply(text)
+    seen = _asked(monkeypatch)
+    plan = bench.plan(text).plan
+    assert plan.counts["unchanged"] == 30
+    assert "PATCH" not in seen
+    lists = len(seen)
+    seen.clear()
+    full = bench.plan(text, full=True).plan
+    assert full.hash == plan.hash
+    assert seen.count("PATCH") == 30
+    print(f"30 unchanged objects: {lists} requests, {len(seen)} with every object asked about")
+
+
+def test_what_cannot_be_proven_is_asked_about(
+    bench: Workbench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Of many objects only the one that somebody changed costs a dry run."""
+    text = "---\n".join(config_map(f"c{i}", k="v") for i in range(9))
+    bench.apply(text)
+    bench.patch("configmaps", "c4", {"data": {"k": "by hand"}})
+    seen = _asked(monkeypatch)
+    plan = bench.plan(text).plan
+    assert [c.key.name for c in plan.writes] == ["c4"]
+    assert seen.count("PATCH") == 1
+
+
+def test_mutating_admission_changes_the_surroundings(
+    bench: Workbench, server: Cluster, namespace: str
+) -> None:
+    """A webhook that may change objects on their way is noticed, when it comes and when it goes."""
+    before = fingerprint(server, bench.discovery)
+    assert before
+    assert fingerprint(server, bench.discovery) == before
+    root = "/apis/admissionregistration.k8s.io/v1/mutatingwebhookconfigurations"
+    name = f"hook-{namespace}"
+    client = {"url": "https://127.0.0.1:1/", "caBundle": ""}
+    hook = {
+        "name": "a.example.com",
+        "clientConfig": client,
+        "sideEffects": "None",
+        "admissionReviewVersions": ["v1"],
+        "rules": [],
+    }
+    server.request("POST", root, body={"metadata": {"name": name}, "webhooks": [hook]})
+    try:
+        assert fingerprint(server, bench.discovery) != before
+    finally:
+        server.request("DELETE", f"{root}/{name}")
+    assert fingerprint(server, bench.discovery) == before
