@@ -25,6 +25,19 @@ def _reported(notebook: Path) -> dict[str, Any]:
     return found
 
 
+def test_papermill_finds_the_engine_by_its_name(
+    sandbox: Status, platform: Path, tmp_path: Path
+) -> None:
+    """``papermill --engine opslib`` executes the same notebook, and reports the same."""
+    out = tmp_path / "out.ipynb"
+    words = [sys.executable, "-m", "papermill", str(PROJECT / "notebooks" / "reconcile.ipynb")]
+    words += [str(out), "--engine", "opslib", "--no-progress-bar"]
+    words += ["-p", "repo", str(platform), "-p", "path", "production"]
+    env = {**os.environ, **sandboxes.environment(sandbox.name)}
+    subprocess.run(words, check=True, env=env, cwd=PROJECT, capture_output=True, timeout=120)
+    assert _reported(out)["planned"]["create"] >= 1
+
+
 def test_opslib_run_and_papermill_agree(sandbox: Status, platform: Path, tmp_path: Path) -> None:
     """Both report the same commit, cluster and plan hash."""
     env = sandboxes.environment(sandbox.name)
