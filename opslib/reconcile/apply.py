@@ -13,7 +13,7 @@ from opslib.core.errors import ConflictError, InputError, OpslibError
 from opslib.core.model import Manifest, ResourceKey
 from opslib.core.progress import SILENT, Progress
 from opslib.kube.apply import Lock, delete, server_side_apply
-from opslib.kube.client import Cluster
+from opslib.kube.client import MERGE, Cluster
 from opslib.kube.discovery import Discovery
 from opslib.kube.errors import ApiError
 from opslib.reconcile.desired import Target
@@ -22,6 +22,7 @@ from opslib.reconcile.health import Health
 from opslib.reconcile.inventory import Inventory, settle, write_ahead
 from opslib.reconcile.mask import scrubbed
 from opslib.reconcile.order import FIRST, stage_of, staged
+from opslib.reconcile.ownership import takeover
 from opslib.reconcile.plan import Action, Change
 from opslib.reconcile.planner import Judge, Prepared, with_commit
 from opslib.reconcile.retry import retrying
@@ -162,6 +163,8 @@ class _Run:
     def _send(self, target: Target, change: Change) -> None:
         body = with_commit(target.resource.manifest, self.prepared.plan.revision.commit)
         lock = Lock(change.uid, change.resource_version) if change.uid else None
+        if lock and change.takeovers:
+            lock = self._take_over(target, body, lock)
         # Without a lock the object was absent: what somebody made meanwhile is not overwritten.
         retrying(
             lambda: server_side_apply(
@@ -173,6 +176,41 @@ class _Run:
                 force=lock is not None,
             )
         )
+
+    def _take_over(self, target: Target, body: Manifest, lock: Lock) -> Lock:
+        """Make the fields of forgotten managers the app's own; return the lock on what is then.
+
+        Values stay as they are until the apply that follows. Killed in between, the next plan
+        finds the fields owned and not declared, and shows that they go.
+        """
+        manager = self.prepared.app.manager
+        after = retrying(
+            lambda: server_side_apply(
+                self.cluster,
+                target.kind,
+                body,
+                manager=manager,
+                lock=lock,
+                force=True,
+                dry_run=True,
+            )
+        )
+        taken = takeover(after, manager)
+        if taken is None:
+            return lock
+        metadata = {
+            "uid": lock.uid,
+            "resourceVersion": lock.resource_version,
+            "managedFields": taken.managed_fields,
+        }
+        live = self.cluster.request(
+            "PATCH",
+            target.kind.path(target.key.namespace, target.key.name),
+            query={"fieldManager": manager},
+            body={"metadata": metadata},
+            content_type=MERGE,
+        )
+        return Lock.of(live)
 
     def _moved(self, target: Target, change: Change) -> bool:
         """Tell whether the object is another, or at another version, than the plan read."""

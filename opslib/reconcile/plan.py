@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from enum import StrEnum
 from typing import Any
 
@@ -31,7 +31,8 @@ class Change:
 
     ``uid`` and ``resource_version`` are those of the live object that was read ("" where
     there is none). ``simulated`` says why the server could not be asked for the result.
-    ``reason`` is why an object is kept, or a note on the change.
+    ``reason`` is why an object is kept, or a note on the change. ``takeovers`` are managers
+    whose fields become the app's own, so that what Git does not declare goes.
     """
 
     action: Action
@@ -43,6 +44,7 @@ class Change:
     resource_version: str = ""
     simulated: str = ""
     reason: str = ""
+    takeovers: tuple[str, ...] = ()
 
     @property
     def writes(self) -> bool:
@@ -61,11 +63,17 @@ class Change:
             "uid": self.uid,
             "fields": [[f.path, f.before, f.after] for f in self.fields],
             "reason": self.reason if self.action is Action.KEEP else "",
+            "takeovers": list(self.takeovers),
         }
 
     def same_as(self, other: Change) -> bool:
-        """Tell whether another change would be approved by whoever approved this one."""
-        return self.approved_part() == other.approved_part()
+        """Tell whether another change would be approved by whoever approved this one.
+
+        A takeover that is done already is none that has to be approved again.
+        """
+        if not set(other.takeovers) <= set(self.takeovers):
+            return False
+        return self.approved_part() == replace(other, takeovers=self.takeovers).approved_part()
 
     def as_dict(self) -> dict[str, Any]:
         return {
@@ -78,6 +86,7 @@ class Change:
             "resource_version": self.resource_version,
             "simulated": self.simulated,
             "reason": self.reason,
+            "takeovers": list(self.takeovers),
         }
 
     @classmethod
@@ -93,6 +102,7 @@ class Change:
             row["resource_version"],
             row["simulated"],
             row["reason"],
+            tuple(row["takeovers"]),
         )
 
 

@@ -22,6 +22,7 @@ from opslib.reconcile.diff import FieldChange, declared_fields, field_changes
 from opslib.reconcile.inventory import Inventory, read_inventory
 from opslib.reconcile.live import read_live
 from opslib.reconcile.mask import masked, scrubbed
+from opslib.reconcile.ownership import takeover
 from opslib.reconcile.plan import Action, Change, Plan, PlanProblem
 from opslib.reconcile.proof import unchanged
 from opslib.reconcile.prune import PruneLimits, apply_managers, deletions
@@ -229,6 +230,9 @@ class Judge:
                 return self._locked(self._change(Action.UNCHANGED, target, ()), live)
             try:
                 after = self._send(target, body, Lock.of(live), force=True)
+                taken = takeover(after, self._app.manager)
+                if taken:
+                    after = self._without(target, taken.after, Lock.of(live))
                 break
             except ApiError as error:
                 if error.code != 409:
@@ -245,7 +249,22 @@ class Judge:
         if fields and present and present != self._revision.commit:
             fields.append(FieldChange(_COMMIT_PATH, present, self._revision.commit))
         action = Action.UPDATE if fields else Action.UNCHANGED
-        return self._locked(self._change(action, target, tuple(fields)), live)
+        change = self._change(action, target, tuple(fields))
+        takeovers = taken.managers if taken and fields else ()
+        return self._locked(replace(change, takeovers=takeovers), live)
+
+    def _without(self, target: Target, left: Manifest, lock: Lock) -> Manifest:
+        """Let the server bring an object into its normal form that has lost fields."""
+        metadata = {k: v for k, v in left["metadata"].items() if k != "managedFields"}
+        metadata |= {"uid": lock.uid, "resourceVersion": lock.resource_version}
+        return retrying(
+            lambda: self._cluster.request(
+                "PUT",
+                target.kind.path(target.key.namespace, target.key.name),
+                query={"dryRun": "All", "fieldManager": self._app.manager},
+                body={**left, "metadata": metadata},
+            )
+        )
 
     @staticmethod
     def _locked(change: Change, live: Manifest) -> Change:
