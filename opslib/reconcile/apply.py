@@ -161,7 +161,8 @@ class _Run:
         raise ConflictError(f"{target.key} changes faster than it can be written")
 
     def _send(self, target: Target, change: Change) -> None:
-        body = with_commit(target.resource.manifest, self.prepared.plan.revision.commit)
+        manifest = self._adopted(target, change)
+        body = with_commit(manifest, self.prepared.plan.revision.commit)
         lock = Lock(change.uid, change.resource_version) if change.uid else None
         if lock and change.takeovers:
             lock = self._take_over(target, body, lock)
@@ -176,6 +177,17 @@ class _Run:
                 force=lock is not None,
             )
         )
+
+    def _adopted(self, target: Target, change: Change) -> Manifest:
+        """Return the manifest with what is left to others as it is in the version of the plan."""
+        manifest, optouts = target.resource.manifest, self.prepared.optouts
+        if not change.uid or not optouts.notes(target.key, manifest):
+            return manifest
+        path = target.kind.path(target.key.namespace, target.key.name)
+        live = retrying(lambda: self.cluster.find(path))
+        if live is None or Lock.of(live) != Lock(change.uid, change.resource_version):
+            raise ApiError(409, "Conflict", "it moved since it was planned", where=path)
+        return optouts.adopt(target.key, manifest, live)
 
     def _take_over(self, target: Target, body: Manifest, lock: Lock) -> Lock:
         """Make the fields of forgotten managers the app's own; return the lock on what is then.
@@ -222,7 +234,14 @@ class _Run:
 
     def _again(self, target: Target, change: Change) -> Change:
         plan, prepared = self.prepared.plan, self.prepared
-        judge = Judge(self.cluster, prepared.app, plan.revision, prepared.desired, {})
+        judge = Judge(
+            self.cluster,
+            prepared.app,
+            plan.revision,
+            prepared.desired,
+            {},
+            optouts=prepared.optouts,
+        )
         fresh, live = judge.again(target)
         if fresh.action is Action.UNCHANGED or fresh.same_as(change):
             return fresh

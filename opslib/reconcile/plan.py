@@ -32,7 +32,8 @@ class Change:
     ``uid`` and ``resource_version`` are those of the live object that was read ("" where
     there is none). ``simulated`` says why the server could not be asked for the result.
     ``reason`` is why an object is kept, or a note on the change. ``takeovers`` are managers
-    whose fields become the app's own, so that what Git does not declare goes.
+    whose fields become the app's own, so that what Git does not declare goes; ``left_out``
+    says which declared fields are left to whom.
     """
 
     action: Action
@@ -45,6 +46,7 @@ class Change:
     simulated: str = ""
     reason: str = ""
     takeovers: tuple[str, ...] = ()
+    left_out: tuple[str, ...] = ()
 
     @property
     def writes(self) -> bool:
@@ -64,6 +66,7 @@ class Change:
             "fields": [[f.path, f.before, f.after] for f in self.fields],
             "reason": self.reason if self.action is Action.KEEP else "",
             "takeovers": list(self.takeovers),
+            "left_out": list(self.left_out),
         }
 
     def same_as(self, other: Change) -> bool:
@@ -87,6 +90,7 @@ class Change:
             "simulated": self.simulated,
             "reason": self.reason,
             "takeovers": list(self.takeovers),
+            "left_out": list(self.left_out),
         }
 
     @classmethod
@@ -103,6 +107,7 @@ class Change:
             row["simulated"],
             row["reason"],
             tuple(row["takeovers"]),
+            tuple(row["left_out"]),
         )
 
 

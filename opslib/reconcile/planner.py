@@ -22,6 +22,7 @@ from opslib.reconcile.diff import FieldChange, declared_fields, field_changes
 from opslib.reconcile.inventory import Inventory, read_inventory
 from opslib.reconcile.live import read_live
 from opslib.reconcile.mask import masked, scrubbed
+from opslib.reconcile.optouts import NOTHING, OptOuts, opt_outs
 from opslib.reconcile.ownership import takeover
 from opslib.reconcile.plan import Action, Change, Plan, PlanProblem
 from opslib.reconcile.proof import unchanged
@@ -49,6 +50,7 @@ class Prepared:
     live: Mapping[ResourceKey, Manifest]
     inventory: Inventory
     kinds: Mapping[ResourceKey, Kind]
+    optouts: OptOuts = NOTHING
 
 
 def make_plan(
@@ -74,7 +76,8 @@ def make_plan(
     inventory = read_inventory(cluster, app)
     kinds = _kinds(desired, inventory, discovery)
     live = read_live(cluster, kinds)
-    judge = Judge(cluster, app, revision, desired, live, full=full)
+    optouts = opt_outs(cluster, discovery, desired)
+    judge = Judge(cluster, app, revision, desired, live, optouts=optouts, full=full)
     changes: list[Change] = []
     problems: list[PlanProblem] = []
     with ThreadPoolExecutor(WORKERS) as pool:
@@ -95,7 +98,7 @@ def make_plan(
         tuple(problems),
         (*warnings, *desired.warnings),
     )
-    return Prepared(plan, app, desired, live, inventory, kinds)
+    return Prepared(plan, app, desired, live, inventory, kinds, optouts)
 
 
 def _kinds(desired: Desired, inventory: Inventory, discovery: Discovery) -> dict[ResourceKey, Kind]:
@@ -138,6 +141,7 @@ class Judge:
         desired: Desired,
         live: Mapping[ResourceKey, Manifest],
         *,
+        optouts: OptOuts,
         full: bool = False,
     ) -> None:
         self._cluster = cluster
@@ -145,6 +149,7 @@ class Judge:
         self._revision = revision
         self._desired = desired
         self._live = live
+        self._optouts = optouts
         self._full = full
 
     def target(self, target: Target) -> Change | PlanProblem:
@@ -194,9 +199,10 @@ class Judge:
             return None
         return None if ResourceKey(*_NAMESPACE, "", key.namespace) in self._live else key.namespace
 
-    def body(self, target: Target, commit: str) -> Manifest:
-        """Return what is sent: the declared fields and the commit's annotation."""
-        return with_commit(target.resource.manifest, commit)
+    def body(self, target: Target, commit: str, live: Manifest | None = None) -> Manifest:
+        """Return what is sent: the declared fields, what is left to others, the commit."""
+        manifest = self._optouts.adopt(target.key, target.resource.manifest, live)
+        return with_commit(manifest, commit)
 
     def _create(self, target: Target) -> Change:
         body = self.body(target, self._revision.commit)
@@ -225,9 +231,9 @@ class Judge:
     def _update(self, target: Target, live: Manifest) -> Change:
         present = (live["metadata"].get("annotations") or {}).get(COMMIT)
         for _ in range(_TRIES):
-            body = self.body(target, present or self._revision.commit)
+            body = self.body(target, present or self._revision.commit, live)
             if not self._full and unchanged(live, body, self._app.manager):
-                return self._locked(self._change(Action.UNCHANGED, target, ()), live)
+                return self._locked(self._change(Action.UNCHANGED, target, ()), target, live)
             try:
                 after = self._send(target, body, Lock.of(live), force=True)
                 taken = takeover(after, self._app.manager)
@@ -251,7 +257,7 @@ class Judge:
         action = Action.UPDATE if fields else Action.UNCHANGED
         change = self._change(action, target, tuple(fields))
         takeovers = taken.managers if taken and fields else ()
-        return self._locked(replace(change, takeovers=takeovers), live)
+        return self._locked(replace(change, takeovers=takeovers), target, live)
 
     def _without(self, target: Target, left: Manifest, lock: Lock) -> Manifest:
         """Let the server bring an object into its normal form that has lost fields."""
@@ -266,10 +272,10 @@ class Judge:
             )
         )
 
-    @staticmethod
-    def _locked(change: Change, live: Manifest) -> Change:
+    def _locked(self, change: Change, target: Target, live: Manifest) -> Change:
         lock = Lock.of(live)
-        return replace(change, uid=lock.uid, resource_version=lock.resource_version)
+        left = self._optouts.notes(target.key, target.resource.manifest)
+        return replace(change, uid=lock.uid, resource_version=lock.resource_version, left_out=left)
 
     def _send(
         self, target: Target, body: Manifest, lock: Lock | None, *, force: bool

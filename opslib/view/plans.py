@@ -61,6 +61,7 @@ def _change_lines(change: Change) -> list[str]:
     lines = [styled(clean(head), style) + where]
     if change.simulated:
         lines.append(f"    simulated: {change.simulated}")
+    lines += [f"    {clean(note)}" for note in change.left_out]
     if change.takeovers:
         names = clean(", ".join(change.takeovers))
         lines.append(f"    fields of {names} become the app's; what Git does not declare goes")
