@@ -43,15 +43,18 @@ def deletions(
     limits: PruneLimits,
     *,
     withheld: str = "",
+    used: Mapping[str, str] | None = None,
 ) -> list[Change]:
     """Return a delete, or a keep with its reason, for each object that Git no longer has.
 
     ``desired`` maps what Git has to its live object; ``live`` has the candidates' objects:
-    one that is gone already needs no change. ``withheld`` is a reason to delete nothing.
+    one that is gone already needs no change. ``withheld`` is a reason to delete nothing;
+    ``used`` says of a namespace who still has objects in it.
     """
     candidates = [key for key in inventory.objects if key not in desired and key in live]
     uids = {str(m["metadata"]["uid"]): key for key, m in desired.items() if m}
-    reasons = {key: _kept(app, key, live[key], uids, limits) for key in candidates}
+    in_use = used or {}
+    reasons = {key: _kept(app, key, live[key], uids, limits, in_use) for key in candidates}
     free = [key for key in candidates if not reasons[key]]
     unconfirmed = [key for key in free if str(key) not in limits.confirmed]
     if over := _over(len(unconfirmed), len(inventory.objects), limits):
@@ -91,6 +94,7 @@ def _kept(
     live: Manifest,
     uids: Mapping[str, ResourceKey],
     limits: PruneLimits,
+    used: Mapping[str, str],
 ) -> str:
     """Return why an object must not be deleted; "" when it may be."""
     metadata = live["metadata"]
@@ -100,6 +104,7 @@ def _kept(
     same = uids.get(str(metadata["uid"]))
     opted_out = (metadata.get("annotations") or {}).get(PRUNE) == "disabled"
     system = key.kind == "Namespace" and (key.name == "default" or key.name.startswith("kube-"))
+    user = used.get(key.name, "") if (key.group, key.kind) == ("", "Namespace") else ""
     unnamed = (key.group, key.kind) in BY_NAME_ONLY and str(key) not in limits.confirmed
     reasons = (
         (same, f"it is the same object as {same}, which Git has"),
@@ -108,6 +113,7 @@ def _kept(
         (others, f"app {', '.join(others)} applies it too"),
         (app.manager not in managers, f"no field of it belongs to {app.manager} any more"),
         (owners, f"{', '.join(owners)} owns it"),
+        (user, f"{user} is in this namespace"),
         (system, "this namespace is never deleted"),
         (unnamed, f"a {key.kind} is deleted only when named: --prune '{key}'"),
     )

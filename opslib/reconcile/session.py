@@ -6,6 +6,7 @@ The command line, the loop and the runbooks all go through here, so that they do
 from __future__ import annotations
 
 import contextlib
+import posixpath
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from datetime import date
@@ -21,7 +22,9 @@ from opslib.kube.discovery import Discovery
 from opslib.kube.lease import Lease, identity
 from opslib.policy import ADVISORY, Policy, Report, check, load_policy
 from opslib.reconcile.app import SYSTEM_NAMESPACE, App, app_of
+from opslib.reconcile.appfile import APP_FILE, AppFile, load_appfile
 from opslib.reconcile.apply import Applied, apply_plan
+from opslib.reconcile.depends import NotReady, not_ready
 from opslib.reconcile.desired import declare
 from opslib.reconcile.inventory import make_namespace
 from opslib.reconcile.planner import Prepared, make_plan
@@ -40,6 +43,8 @@ class Planned:
     prepared: Prepared
     rendered: Rendered
     policy: Report
+    waits: tuple[str, ...] = ()
+    """Why the apps that this one depends on are not ready; with any, nothing is written."""
 
     @property
     def blocking(self) -> tuple[str, ...]:
@@ -49,7 +54,8 @@ class Planned:
         return (*problems, *broken)
 
     def as_dict(self) -> dict[str, Any]:
-        return {**self.prepared.plan.as_dict(), "policy": self.policy.as_dict()}
+        plan = self.prepared.plan.as_dict()
+        return {**plan, "policy": self.policy.as_dict(), "waits": list(self.waits)}
 
 
 @dataclass
@@ -83,6 +89,7 @@ class Session:
         """
         rendered, report = self._checked(revision)
         desired = declare(rendered.resources, self.discovery, namespace=self.namespace)
+        own = self._appfile(revision)
         prepared = make_plan(
             self.cluster,
             self.discovery,
@@ -91,11 +98,22 @@ class Session:
             desired,
             is_ancestor=self.mirror.is_ancestor,
             limits=self.limits,
+            leave=own.leave,
             full=full,
             warnings=(*self.mirror.warnings, *rendered.warnings),
             progress=self.progress,
         )
-        return Planned(prepared, rendered, report)
+        needed = own.depends_on if prepared.plan.writes else ()
+        waits = not_ready(self.cluster, self.discovery, self.app, needed)
+        return Planned(prepared, rendered, report, waits)
+
+    def _appfile(self, revision: Revision) -> AppFile:
+        """Return what the folder says of its app, in ``opslib.yaml``; nothing where it is not."""
+        path = posixpath.join(revision.path, APP_FILE).lstrip("/")
+        if path not in self.mirror.files(revision.commit, revision.path):
+            return AppFile()
+        text = self.mirror.read(revision.commit, path)
+        return load_appfile(text.decode("utf-8", errors="replace"), path)
 
     def _checked(self, revision: Revision) -> tuple[Rendered, Report]:
         """Render and check; a loop asks for the same commit again, on the same day.
@@ -127,10 +145,17 @@ class Session:
     ) -> Applied:
         """Apply what was planned; the caller holds the app's lease (see ``holding``).
 
-        Raises Problems when the plan or the policy says no, before anything is written.
+        Raises Problems when the plan or the policy says no, and NotReady when an app that
+        this one depends on is not whole and healthy, both before anything is written.
         """
         if planned.blocking:
             raise Problems([InputError(line) for line in planned.blocking])
+        if planned.waits:
+            raise NotReady(
+                "; ".join(planned.waits),
+                where=f"dependsOn of {self.app.name}",
+                hint="apply it when they are healthy; a loop does so by itself",
+            )
         return apply_plan(
             self.cluster,
             self.discovery,

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
 _SIGNS = {
     Action.CREATE: ("+", "green"),
     Action.UPDATE: ("~", "yellow"),
+    Action.REPLACE: ("±", "red"),
     Action.DELETE: ("-", "red"),
     Action.KEEP: ("!", "dim"),
     Action.UNCHANGED: (" ", "dim"),
@@ -47,6 +48,8 @@ def summary(plan: Plan) -> str:
         f"{counts['create']} to create, {counts['update']} to change, "
         f"{counts['delete']} to delete, {counts['unchanged']} unchanged"
     )
+    if counts["replace"]:
+        text += f", {counts['replace']} to delete and create"
     if counts["keep"]:
         text += f", {counts['keep']} kept that Git no longer has"
     if plan.problems:
@@ -85,6 +88,7 @@ def _notes(planned: Planned) -> list[str]:
                 f" [{finding.rule}]"
             )
             lines.append(f"    to do: {clean(finding.fix)}")
+    lines += [f"waits: {clean(text)}" for text in planned.waits]
     for problem in plan.problems:
         lines.append(f"problem: {problem.origin}: {problem.key}: {clean(problem.message)}")
         if problem.hint:
@@ -100,7 +104,7 @@ def plan_rows(plan: Plan) -> list[dict[str, Any]]:
             continue
         base = {"action": str(change.action), "object": str(change.key)}
         path = change.origin.path if change.origin else ""
-        if change.action is Action.UPDATE:
+        if change.action in {Action.UPDATE, Action.REPLACE}:
             rows += [
                 {
                     **base,
