@@ -54,7 +54,7 @@ def deletions(
     candidates = [key for key in inventory.objects if key not in desired and key in live]
     uids = {str(m["metadata"]["uid"]): key for key, m in desired.items() if m}
     in_use = used or {}
-    reasons = {key: _kept(app, key, live[key], uids, limits, in_use) for key in candidates}
+    reasons = {key: _kept(app, key, live[key], uids, limits, used=in_use) for key in candidates}
     free = [key for key in candidates if not reasons[key]]
     unconfirmed = [key for key in free if str(key) not in limits.confirmed]
     if over := _over(len(unconfirmed), len(inventory.objects), limits):
@@ -94,6 +94,7 @@ def _kept(
     live: Manifest,
     uids: Mapping[str, ResourceKey],
     limits: PruneLimits,
+    *,
     used: Mapping[str, str],
 ) -> str:
     """Return why an object must not be deleted; "" when it may be."""
