@@ -70,7 +70,10 @@ def test_a_wave_is_a_whole_number(bench: Workbench) -> None:
 def test_an_app_waits_for_another(bench: Workbench) -> None:
     """Ready is: applied whole once, and everything healthy now; each reason is one sentence."""
     other = Workbench(bench.server, bench.namespace)
-    ask = lambda: not_ready(bench.server, bench.discovery, bench.app, [other.app.name])  # noqa: E731  # asked four times
+
+    def ask() -> tuple[str, ...]:
+        return not_ready(bench.server, bench.discovery, bench.app, [other.app.name])
+
     assert ask() == (f"app {other.app.name} was never applied whole",)
     text = deployment("base")
     assert not other.apply(text, wait=False).failures
