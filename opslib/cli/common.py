@@ -14,6 +14,7 @@ import typer
 if TYPE_CHECKING:
     from opslib.core.model import Revision
     from opslib.kube.client import Cluster
+    from opslib.reconcile.prune import PruneLimits
     from opslib.reconcile.session import Session
     from opslib.view.progress import Bar
 
@@ -54,6 +55,13 @@ Json = Annotated[bool, typer.Option("--json", help="Print one JSON document on s
 Prune = Annotated[
     list[str] | None,
     typer.Option("--prune", help="Confirm one delete by name: 'KIND NAMESPACE/NAME'. Repeatable."),
+]
+PruneCount = Annotated[
+    int, typer.Option("--prune-count", min=0, help="Most deletes without naming each.")
+]
+PrunePercent = Annotated[
+    float,
+    typer.Option("--prune-percent", min=0, max=100, help="The same, in percent of the inventory."),
 ]
 AcceptRewrite = Annotated[
     bool,
@@ -102,6 +110,13 @@ def seconds(text: str) -> float:
     return parse_duration(text, name="--timeout")
 
 
+def limits_of(prune: list[str] | None, count: int, percent: float) -> PruneLimits:
+    """Return the limits of a prune that the options of a verb name."""
+    from opslib.reconcile.prune import PruneLimits
+
+    return PruneLimits(count, percent, frozenset(prune or ()))
+
+
 def session(
     kubeconfig: Path | None,
     context: str | None,
@@ -111,12 +126,11 @@ def session(
     app: str,
     *,
     namespace: str = "",
-    prune: list[str] | None = None,
+    limits: PruneLimits | None = None,
     accept_rewrite: bool = False,
     progress: Bar,
 ) -> tuple[Session, Revision]:
     """Connect to cluster and source, fetch, and return both with the pinned commit."""
-    from opslib.reconcile.prune import PruneLimits
     from opslib.reconcile.session import open_session
     from opslib.source.mirror import Source
 
@@ -125,7 +139,7 @@ def session(
         Source(repo, revision, path),
         app=app,
         namespace=namespace,
-        limits=PruneLimits(confirmed=frozenset(prune or ())),
+        limits=limits,
         progress=progress,
     )
     return one, one.fetch(accept_rewrite=accept_rewrite)

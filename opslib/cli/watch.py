@@ -17,10 +17,13 @@ from opslib.cli.common import (
     Json,
     Kubeconfig,
     Namespace,
+    PruneCount,
+    PrunePercent,
     Ref,
     Repo,
     cluster,
     emit,
+    limits_of,
     say,
 )
 from opslib.core.errors import InputError
@@ -39,6 +42,8 @@ def watch(
     drift: Annotated[
         str, typer.Option("--drift", help="What to do about drift: correct or report.")
     ] = "correct",
+    prune_count: PruneCount = 10,
+    prune_percent: PrunePercent = 20,
     accept_rewrite: AcceptRewrite = False,
     once: Annotated[bool, typer.Option("--once", help="Poll once and end.")] = False,
     status: Annotated[
@@ -66,7 +71,10 @@ def watch(
     if status:
         _print_status(_read(server, app, repo, path), as_json=json)
         return
-    one = open_session(server, Source(repo, revision, path), app=app, namespace=namespace)
+    limits = limits_of(None, prune_count, prune_percent)
+    one = open_session(
+        server, Source(repo, revision, path), app=app, namespace=namespace, limits=limits
+    )
     if accept_rewrite:
         # The history as it is now is accepted; another rewrite, later on, is not.
         one.fetch(accept_rewrite=True)

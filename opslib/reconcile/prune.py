@@ -83,7 +83,8 @@ def _over(deletes: int, total: int, limits: PruneLimits) -> str:
     if deletes > limits.count or (deletes > 1 and share > limits.percent):
         return (
             f"{deletes} of {total} objects ({share:.0f} %) would be deleted; the limits are "
-            f"{limits.count} and {limits.percent:g} %: name each by --prune 'KIND NAMESPACE/NAME'"
+            f"{limits.count} and {limits.percent:g} %: name each by --prune 'KIND NAMESPACE/NAME', "
+            "or raise --prune-count and --prune-percent"
         )
     return ""
 
