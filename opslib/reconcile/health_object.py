@@ -45,6 +45,7 @@ class Condition:
     message: str
     changed: str
     observed: int | None
+    severity: str = ""
 
     @property
     def true(self) -> bool:
@@ -151,14 +152,18 @@ def read_conditions(entries: Any) -> tuple[Condition, ...]:
 
 
 def _condition(entry: dict[str, Any]) -> Condition:
-    status = entry.get("status")
+    status = "" if entry.get("status") is None else str(entry["status"])
+    # The API says True; some controllers say true.
+    if status.lower() in {"true", "false", "unknown"}:
+        status = status.capitalize()
     return Condition(
         str(entry["type"]),
-        str(status) if status is not None else "",
+        status,
         str(entry.get("reason") or ""),
         str(entry.get("message") or ""),
         str(entry.get("lastTransitionTime") or ""),
         _int(entry.get("observedGeneration")),
+        str(entry.get("severity") or ""),
     )
 
 
