@@ -18,7 +18,7 @@ from opslib.kube.discovery import Discovery
 from opslib.kube.errors import ApiError
 from opslib.reconcile.desired import Target
 from opslib.reconcile.evidence import keep_evidence
-from opslib.reconcile.health import Health
+from opslib.reconcile.health import SHIPPED, Health, HealthRules
 from opslib.reconcile.inventory import Inventory, settle, write_ahead
 from opslib.reconcile.mask import scrubbed
 from opslib.reconcile.order import FIRST, stage_of, staged
@@ -100,7 +100,9 @@ class _Run:
     progress: Progress
     go_on: Callable[[], bool]
     deadline: float
+    rules: HealthRules = SHIPPED
     written: list[ResourceKey] = field(default_factory=list)
+    seen: dict[ResourceKey, Manifest] = field(default_factory=dict)
     failures: list[Failure] = field(default_factory=list)
 
     def write_all(self) -> None:
@@ -167,7 +169,7 @@ class _Run:
         if lock and change.takeovers:
             lock = self._take_over(target, body, lock)
         # Without a lock the object was absent: what somebody made meanwhile is not overwritten.
-        retrying(
+        live = retrying(
             lambda: server_side_apply(
                 self.cluster,
                 self.discovery.of(target.resource.manifest, str(target.resource.origin)),
@@ -177,6 +179,8 @@ class _Run:
                 force=lock is not None,
             )
         )
+        if target.key.kind == "Job":  # the only kind that may be gone, and well, at the first look
+            self.seen[target.key] = live
 
     def _adopted(self, target: Target, change: Change) -> Manifest:
         """Return the manifest with what is left to others as it is in the version of the plan."""
@@ -258,7 +262,13 @@ class _Run:
         }
         left = max(0.0, self.deadline - time.monotonic())
         return wait_healthy(
-            self.cluster, kinds, timeout=left, progress=self.progress, go_on=self.go_on
+            self.cluster,
+            kinds,
+            timeout=left,
+            progress=self.progress,
+            go_on=self.go_on,
+            rules=self.rules,
+            seen=self.seen,
         )
 
     def settle(self, ahead: Inventory, gone: Sequence[ResourceKey]) -> None:
@@ -323,13 +333,15 @@ def apply_plan(
     progress: Progress = SILENT,
     evidence: Path | None = None,
     go_on: Callable[[], bool] = lambda: True,
+    rules: HealthRules = SHIPPED,
 ) -> Applied:
     """Write what the plan says, wait for health, prune, and settle the inventory.
 
     ``timeout`` in seconds is for the whole. ``evidence`` is the folder for what was live
     before. Without ``wait`` nobody looks at health, so that nothing is pruned and the commit
     does not count as the last good one. ``go_on`` is asked before each write and says whether
-    this process may still write (its lease holds, nobody asked it to stop). Failures of single
+    this process may still write (its lease holds, nobody asked it to stop). ``rules`` are the
+    repository's, for the health of kinds that conditions do not tell. Failures of single
     objects are collected; nothing is pruned unless everything else is written and healthy. Raises
     InputError for a plan with problems, before anything is written.
     """
@@ -338,7 +350,7 @@ def apply_plan(
     if plan.problems:
         raise InputError(f"the plan has {len(plan.problems)} problems: nothing was written")
     kept = keep_evidence(plan, prepared.live, evidence)
-    run = _Run(cluster, discovery, prepared, progress, go_on, started + timeout)
+    run = _Run(cluster, discovery, prepared, progress, go_on, started + timeout, rules)
     versions = {t.key: t.resource.api_version for t in prepared.desired.targets}
     ahead = write_ahead(cluster, prepared.app, prepared.inventory, versions)
     run.write_all()

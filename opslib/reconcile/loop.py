@@ -176,7 +176,7 @@ class Loop:
             kinds = {t.key: t.kind for t in planned.prepared.desired.targets}
             self._status = _with_health(
                 replace(self._status, phase="synced", drift=()),
-                health_of(self._session.cluster, kinds),
+                health_of(self._session.cluster, kinds, planned.health),
             )
             self._synced(revision)
 

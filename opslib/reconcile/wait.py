@@ -7,11 +7,11 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from opslib.core.model import ResourceKey
+from opslib.core.model import Manifest, ResourceKey
 from opslib.core.progress import SILENT, Progress
 from opslib.kube.client import Cluster
 from opslib.kube.discovery import Kind
-from opslib.reconcile.health import Assessment, Health, assess
+from opslib.reconcile.health import SHIPPED, Health, HealthRules, assess
 from opslib.reconcile.live import read_live
 
 POLL_SECONDS = 0.5
@@ -29,10 +29,22 @@ class HealthOf:
         return {"object": str(self.key), "health": str(self.health), "message": self.message}
 
 
-def health_of(cluster: Cluster, kinds: Mapping[ResourceKey, Kind]) -> tuple[HealthOf, ...]:
+def health_of(
+    cluster: Cluster, kinds: Mapping[ResourceKey, Kind], rules: HealthRules = SHIPPED
+) -> tuple[HealthOf, ...]:
     """Read the objects once and assess each; one that does not exist is NotFound."""
+    return _look(cluster, kinds, rules, {})
+
+
+def _look(
+    cluster: Cluster,
+    kinds: Mapping[ResourceKey, Kind],
+    rules: HealthRules,
+    seen: dict[ResourceKey, Manifest],
+) -> tuple[HealthOf, ...]:
     live = read_live(cluster, kinds)
-    assessed: dict[ResourceKey, Assessment] = {key: assess(live.get(key)) for key in kinds}
+    assessed = {key: assess(live.get(key), seen=seen.get(key), rules=rules) for key in kinds}
+    seen.update(live)
     return tuple(HealthOf(key, a.health, a.message) for key, a in assessed.items())
 
 
@@ -43,17 +55,22 @@ def wait_healthy(
     timeout: float,
     progress: Progress = SILENT,
     go_on: Callable[[], bool] = lambda: True,
+    rules: HealthRules = SHIPPED,
+    seen: Mapping[ResourceKey, Manifest] | None = None,
 ) -> tuple[HealthOf, ...]:
     """Poll until all are Current, or one failed and nothing is in progress, or time is up.
 
     ``timeout`` is in seconds; 0 looks once. ``go_on`` is asked between two looks: a loop that
-    is told to stop answers False. Returns the last look; it never raises for bad health.
+    is told to stop answers False. ``seen`` is what was written just now: a Job may end and be
+    cleared away by its TTL before the first look. Returns the last look; it never raises for
+    bad health.
     """
     until = time.monotonic() + timeout
     pending = dict(kinds)
+    known = dict(seen or {})
     settled: dict[ResourceKey, HealthOf] = {}
     while True:
-        for state in health_of(cluster, pending):
+        for state in _look(cluster, pending, rules, known):
             settled[state.key] = state
         pending = {k: kinds[k] for k, s in settled.items() if s.health is not Health.CURRENT}
         done = len(kinds) - len(pending)
