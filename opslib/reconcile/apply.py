@@ -256,9 +256,11 @@ class _Run:
 
     def wait(self) -> tuple[HealthOf, ...]:
         """Wait for the health of all that the revision declares."""
+        ended = self.prepared.ended
         kinds = {
             t.key: self.discovery.of(t.resource.manifest, str(t.resource.origin))
             for t in self.prepared.desired.targets
+            if t.key not in ended
         }
         left = max(0.0, self.deadline - time.monotonic())
         return wait_healthy(

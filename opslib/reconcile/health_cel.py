@@ -51,11 +51,12 @@ class Expression:
 
     source: str
     depth: int
+    roots: tuple[str, ...]
 
     def holds(self, live: Manifest) -> bool:
         """Evaluate on a live object; raises NotAnswered where there is no true or false."""
-        values = _values(live)
-        self._afford(values["self"])
+        values = _values(live, self.roots)
+        self._afford(values)
         try:
             answer = self._program.execute(values)
         except KeyError as error:
@@ -98,11 +99,13 @@ def read(source: str, *, compiled: bool = True) -> Expression:
         raise ValueError("it is empty")
     if len(text) > LENGTH:
         raise ValueError(f"it has {len(text)} characters, more than {LENGTH}")
-    expression = Expression(text, _depth(_checked(list(_tokens(text)))))
+    tokens = _checked(list(_tokens(text)))
+    names = {token.text for token in tokens if token.kind == "name"}
+    expression = Expression(text, _depth(tokens), tuple(root for root in ROOTS if root in names))
     if not compiled:
         return expression
     try:
-        answer = expression._program.execute(_values({}))  # noqa: SLF001  # the same module
+        answer = expression._program.execute(_values({}, expression.roots))  # noqa: SLF001  # the same module
     except (KeyError, IndexError):
         return expression  # what an empty object lacks, a real one may have
     except (KeyboardInterrupt, SystemExit):
@@ -175,12 +178,16 @@ def _depth(tokens: list[_Token]) -> int:
     return deepest
 
 
-def _values(live: Manifest) -> dict[str, Any]:
-    """Return what an expression sees; who owns which field is long, and no matter of health."""
-    metadata = _part(live, "metadata")
-    metadata.pop("managedFields", None)
-    parts = {root: _part(live, root) for root in ROOTS[2:]}
-    return {"self": {**live, "metadata": metadata}, "metadata": metadata, **parts}
+def _values(live: Manifest, roots: tuple[str, ...]) -> dict[str, Any]:
+    """Return what an expression names; who owns which field is long, and no matter of health."""
+    values = {root: _part(live, root) for root in roots if root != "self"}
+    if "metadata" in values:
+        values["metadata"].pop("managedFields", None)
+    if "self" in roots:
+        metadata = _part(live, "metadata")
+        metadata.pop("managedFields", None)
+        values["self"] = {**live, "metadata": metadata}
+    return values
 
 
 def _part(live: Manifest, name: str) -> dict[str, Any]:

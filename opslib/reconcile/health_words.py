@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import re
 from enum import Enum
+from functools import lru_cache
 
 
 def vocabulary(text: str) -> frozenset[str]:
@@ -66,9 +67,14 @@ class Sense(Enum):
     NONE = "none"
 
 
+@lru_cache(maxsize=4096)
+def _split(text: str) -> tuple[str, ...]:
+    return tuple(word.lower() for word in _WORD.findall(text))
+
+
 def words(text: str) -> list[str]:
     """Split CamelCase, snake_case, kebab-case and sentences into lower-case words."""
-    return [word.lower() for word in _WORD.findall(text)]
+    return list(_split(text))
 
 
 def sense(text: str) -> Sense:
@@ -145,6 +151,7 @@ def abnormal(kind: str) -> bool:
     )
 
 
+@lru_cache(maxsize=1024)
 def damning(kind: str) -> bool:
     """Whether a condition of this type, when True, keeps any object from being current."""
     parts = words(kind)

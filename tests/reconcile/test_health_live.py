@@ -12,11 +12,12 @@ import pytest
 from opslib.core.errors import OpslibError, Problems
 from opslib.core.model import ResourceKey
 from opslib.reconcile.health import Health
+from opslib.reconcile.plan import Action
 from opslib.reconcile.session import Session, open_session
 from opslib.reconcile.wait import HealthOf, health_of
 from opslib.source.mirror import Source
 
-from .conftest import Workbench, deployment
+from .conftest import Workbench, config_map, deployment
 from .test_loop import Repository
 
 F, C, P = Health.FAILED, Health.CURRENT, Health.IN_PROGRESS
@@ -252,3 +253,31 @@ def test_a_wrong_rule_stops_the_plan(bench: Workbench, tmp_path: Path) -> None:
     assert caught.value.exit_code == 2
     assert "health.yaml:7" in str(caught.value)
     assert "current of a.example.dev/Queue" in str(caught.value)
+
+
+def test_a_job_that_ended_is_not_run_again(bench: Workbench, tmp_path: Path) -> None:
+    """At the same commit a Job that its TTL cleared away is no drift; the next commit runs it."""
+    repository = Repository(tmp_path / "repo")
+    first = repository.commit({"app/job.yaml": job(0)})
+    session = session_of(bench, repository)
+    applied = session.apply(session.plan(session.fetch()), timeout=60)
+    assert applied.ok, applied.health
+    deadline = time.monotonic() + 30
+    while bench.live("jobs", "migrate", "batch/v1"):
+        assert time.monotonic() < deadline
+        time.sleep(0.1)
+    planned = session.plan(session.fetch())
+    change = planned.prepared.plan.changes[0]
+    assert (change.action, change.reason.split(" and ")[0]) == (
+        Action.UNCHANGED,
+        "it ended at this commit",
+    )
+    again = session.apply(planned, timeout=20)
+    assert (again.ok, again.health) == (True, ())
+    second = repository.commit({"app/c.yaml": config_map("c", k="v")})
+    assert first != second
+    plan = session.plan(session.fetch()).prepared.plan
+    assert {str(c.key.kind): c.action for c in plan.changes} == {
+        "Job": Action.CREATE,
+        "ConfigMap": Action.CREATE,
+    }
