@@ -5,13 +5,16 @@ from __future__ import annotations
 import time
 import uuid
 from collections.abc import Callable, Iterator
+from datetime import timedelta
 from pathlib import Path
 
 import pytest
 
+from opslib.core.clock import now
 from opslib.core.errors import OpslibError, Problems
 from opslib.core.model import ResourceKey
-from opslib.reconcile.health import Health
+from opslib.reconcile.health import Health, assess
+from opslib.reconcile.health_pods import Children, read_children, with_pods
 from opslib.reconcile.plan import Action
 from opslib.reconcile.session import Session, open_session
 from opslib.reconcile.wait import HealthOf, health_of
@@ -56,6 +59,59 @@ spec:
         - name: app
           image: registry.example/migrate:1
 """
+
+
+BAD_IMAGE = "registry.example/app:v2-does-not-exist"
+
+
+def test_a_deployment_names_the_image_that_it_lacks(bench: Workbench) -> None:
+    """A Deployment without its image says so at once, is Failed soon, and mended by the next."""
+    bench.apply(deployment("web"))
+    prepared = bench.plan(deployment("web", image=BAD_IMAGE), "b")
+    kinds = {t.key: t.kind for t in prepared.desired.targets}
+    applied = bench.write(prepared, timeout=6)
+    state = applied.health[0]
+    assert state.health is P
+    assert "ImagePull" in state.message
+    assert BAD_IMAGE in state.message
+
+    live, pods = bench.live("deployments", "web", "apps/v1"), children(bench)
+    assert live is not None
+    plain = assess(live)
+    soon = with_pods(live, plain, pods, now() + timedelta(seconds=60))
+    assert (plain.health, soon.health) == (P, F)
+    mended = bench.apply(deployment("web", image="registry.example/app:3"), "c", timeout=40)
+    assert mended.ok, mended.health
+    assert health_of(bench.server, kinds)[0].health is C
+
+
+def test_a_crash_loop_is_told_and_goes_on(bench: Workbench) -> None:
+    """A Deployment whose pods crash is in progress, however long: they may wait for others."""
+    text = deployment("web").replace(
+        "labels: {app: web}", "labels: {app: web, opslib.dev/simulate: crash-loop}"
+    )
+    until(watcher(bench, text), P, "CrashLoopBackOff")
+    live, pods = bench.live("deployments", "web", "apps/v1"), children(bench)
+    assert live is not None
+    later = with_pods(live, assess(live), pods, now() + timedelta(hours=1))
+    assert later.health is P
+    assert "CrashLoopBackOff" in later.message
+
+
+@pytest.mark.parametrize("kind", ["StatefulSet", "DaemonSet", "Job"])
+def test_other_workloads_name_their_pods_too(bench: Workbench, kind: str) -> None:
+    """A StatefulSet, a DaemonSet and a Job without their image say so."""
+    if kind == "Job":
+        text = job(3600).replace("registry.example/migrate:1", BAD_IMAGE)
+    else:
+        text = deployment("web", image=BAD_IMAGE).replace("kind: Deployment", f"kind: {kind}")
+        text = text.replace("  replicas: 1\n", "" if kind == "DaemonSet" else "  replicas: 1\n")
+    until(watcher(bench, text), P, BAD_IMAGE)
+
+
+def children(bench: Workbench) -> Children:
+    """Return the pods and ReplicaSets of the test's namespace."""
+    return read_children(bench.server, bench.namespace)
 
 
 BALANCER = """apiVersion: v1
