@@ -32,7 +32,7 @@ MEANS = {
 }
 """What the words of the cases are in the words of kstatus."""
 
-GENERAL, SHIPPED_FLOOR = (494, 507, 30), (548, 552, 2)
+GENERAL, SHIPPED_FLOOR = (494, 507, 30), (547, 551, 2)
 """Reached of 592: agreement when looked at years later, when looked at a second after creation (a
 silent custom resource is in progress then), and answers that are the very opposite; for the
 general rules alone, and with the package's rules for single kinds. The first is what to expect
