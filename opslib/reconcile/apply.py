@@ -18,7 +18,7 @@ from opslib.kube.discovery import Discovery
 from opslib.kube.errors import ApiError
 from opslib.reconcile.desired import Target
 from opslib.reconcile.evidence import keep_evidence
-from opslib.reconcile.health import Health
+from opslib.reconcile.health import SHIPPED, Health, HealthRules
 from opslib.reconcile.inventory import Inventory, settle, write_ahead
 from opslib.reconcile.mask import scrubbed
 from opslib.reconcile.needs import waiting
@@ -102,7 +102,9 @@ class _Run:
     progress: Progress
     go_on: Callable[[], bool]
     deadline: float
+    rules: HealthRules = SHIPPED
     written: list[ResourceKey] = field(default_factory=list)
+    seen: dict[ResourceKey, Manifest] = field(default_factory=dict)
     failures: list[Failure] = field(default_factory=list)
 
     def __post_init__(self) -> None:
@@ -207,25 +209,27 @@ class _Run:
         )
         lock = Lock(change.uid, change.resource_version) if change.uid else None
         if lock and change.action is Action.REPLACE:
-            self._replace(target, lock)
-            return
-        if lock and change.takeovers:
-            lock = self._take_over(target, body, lock)
-        # Without a lock the object was absent: what somebody made meanwhile is not overwritten.
-        retrying(
-            lambda: server_side_apply(
-                self.cluster,
-                self.discovery.of(target.resource.manifest, str(target.resource.origin)),
-                body,
-                manager=self.prepared.app.manager,
-                lock=lock,
-                force=lock is not None,
+            made = self._replace(target, lock)
+        else:
+            if lock and change.takeovers:
+                lock = self._take_over(target, body, lock)
+            # Without a lock it was absent: what somebody made meanwhile is not overwritten.
+            made = retrying(
+                lambda: server_side_apply(
+                    self.cluster,
+                    self.discovery.of(target.resource.manifest, str(target.resource.origin)),
+                    body,
+                    manager=self.prepared.app.manager,
+                    lock=lock,
+                    force=lock is not None,
+                )
             )
-        )
+        if target.key.kind == "Job":  # the only kind that may be gone, and well, at the first look
+            self.seen[target.key] = made
 
-    def _replace(self, target: Target, lock: Lock) -> None:
+    def _replace(self, target: Target, lock: Lock) -> Manifest:
         prepared = self.prepared
-        replace_object(
+        return replace_object(
             self.cluster,
             target.kind,
             with_commit(target.resource.manifest, prepared.plan.revision.commit),
@@ -288,12 +292,21 @@ class _Run:
 
     def wait(self, targets: Iterable[Target]) -> tuple[HealthOf, ...]:
         """Wait for the health of what the revision declares."""
+        ended = self.prepared.ended
         kinds = {
-            t.key: self.discovery.of(t.resource.manifest, str(t.resource.origin)) for t in targets
+            t.key: self.discovery.of(t.resource.manifest, str(t.resource.origin))
+            for t in targets
+            if t.key not in ended
         }
         left = max(0.0, self.deadline - time.monotonic())
         return wait_healthy(
-            self.cluster, kinds, timeout=left, progress=self.progress, go_on=self.go_on
+            self.cluster,
+            kinds,
+            timeout=left,
+            progress=self.progress,
+            go_on=self.go_on,
+            rules=self.rules,
+            seen=self.seen,
         )
 
     def settle(self, ahead: Inventory, gone: Sequence[ResourceKey]) -> None:
@@ -366,13 +379,15 @@ def apply_plan(
     progress: Progress = SILENT,
     evidence: Path | None = None,
     go_on: Callable[[], bool] = lambda: True,
+    rules: HealthRules = SHIPPED,
 ) -> Applied:
     """Write what the plan says, wait for health, prune, and settle the inventory.
 
     ``timeout`` in seconds is for the whole. ``evidence`` is the folder for what was live
     before. Without ``wait`` nobody looks at health, so that nothing is pruned and the commit
     does not count as the last good one. ``go_on`` is asked before each write and says whether
-    this process may still write (its lease holds, nobody asked it to stop). Failures of single
+    this process may still write (its lease holds, nobody asked it to stop). ``rules`` are the
+    repository's, for the health of kinds that conditions do not tell. Failures of single
     objects are collected; nothing is pruned unless everything else is written and healthy. Raises
     InputError for a plan with problems, before anything is written.
     """
@@ -381,7 +396,7 @@ def apply_plan(
     if plan.problems:
         raise InputError(f"the plan has {len(plan.problems)} problems: nothing was written")
     kept = keep_evidence(plan, prepared.live, evidence)
-    run = _Run(cluster, discovery, prepared, progress, go_on, started + timeout)
+    run = _Run(cluster, discovery, prepared, progress, go_on, started + timeout, rules)
     versions = {t.key: t.resource.api_version for t in prepared.desired.targets}
     ahead = write_ahead(cluster, prepared.app, prepared.inventory, versions)
     run.write_all(wait=wait)

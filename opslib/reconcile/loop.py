@@ -173,10 +173,12 @@ class Loop:
             self._tell(f"drift: {', '.join(drift)}; reported, not corrected")
             self._status = replace(self._status, phase="drifted", drift=drift)
         else:
-            kinds = {t.key: t.kind for t in planned.prepared.desired.targets}
+            ended = planned.prepared.ended
+            targets = planned.prepared.desired.targets
+            kinds = {t.key: t.kind for t in targets if t.key not in ended}
             self._status = _with_health(
                 replace(self._status, phase="synced", drift=()),
-                health_of(self._session.cluster, kinds),
+                health_of(self._session.cluster, kinds, planned.health),
             )
             self._synced(revision)
 

@@ -55,6 +55,13 @@ class Prepared:
     optouts: OptOuts = NOTHING
     confirmed: frozenset[str] = frozenset()
 
+    @property
+    def ended(self) -> frozenset[ResourceKey]:
+        """Jobs that are declared, have ended, and are gone: nobody waits for them."""
+        return frozenset(
+            c.key for c in self.plan.changes if c.action is Action.UNCHANGED and not c.uid
+        )
+
 
 def make_plan(
     cluster: Cluster,
@@ -165,6 +172,7 @@ class Judge:
         *,
         full: bool = False,
     ) -> None:
+        self._inventory = prepared.inventory
         self._cluster = cluster
         self._app = prepared.app
         self._revision = prepared.plan.revision
@@ -196,7 +204,7 @@ class Judge:
         if live is None:
             missing = self._missing_namespace(target.key)
             if missing is None:
-                return self._create(target)
+                return self._ended(target) or self._create(target)
             if missing not in self._desired.namespaces:
                 return PlanProblem(
                     target.key,
@@ -215,6 +223,22 @@ class Judge:
                 f"let one app have it: remove it from {names} or from {self._app.name}",
             )
         return self._update(target, live)
+
+    def _ended(self, target: Target) -> Change | None:
+        """Leave a Job alone that this commit has run and that its TTL has cleared away.
+
+        It is no drift: a loop would run it again in each pass. The next commit runs it again.
+        https://kubernetes.io/docs/concepts/workloads/controllers/ttlafterfinished/
+        """
+        applied = self._inventory
+        if not applied or applied.commit != self._revision.commit:
+            return None
+        spec = target.resource.manifest.get("spec") or {}
+        cleared = target.key.kind == "Job" and spec.get("ttlSecondsAfterFinished") is not None
+        if not cleared or target.key not in applied.objects:
+            return None
+        change = self._change(Action.UNCHANGED, target, ())
+        return replace(change, reason="it ended at this commit and was cleared away by its TTL")
 
     def _missing_namespace(self, key: ResourceKey) -> str | None:
         if not key.namespace:

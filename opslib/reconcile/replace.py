@@ -106,8 +106,8 @@ def replace_object(
     *,
     manager: str,
     go_on: Callable[[], bool],
-) -> None:
-    """Delete the object that ``lock`` names, wait until it is gone, create it.
+) -> Manifest:
+    """Delete the object that ``lock`` names, wait until it is gone, create it and return it.
 
     The server is asked once more right before whether it would take the new one. Raises
     DeadlineExceeded where finalizers hold the old one: it is being deleted then, and the next
@@ -129,4 +129,4 @@ def replace_object(
                 hint="apply again when it is gone: the plan then creates it",
             )
         time.sleep(_POLL)
-    retrying(lambda: server_side_apply(cluster, kind, body, manager=manager, force=False))
+    return retrying(lambda: server_side_apply(cluster, kind, body, manager=manager, force=False))

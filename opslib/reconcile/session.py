@@ -26,6 +26,7 @@ from opslib.reconcile.appfile import APP_FILE, AppFile, load_appfile
 from opslib.reconcile.apply import Applied, apply_plan
 from opslib.reconcile.depends import NotReady, not_ready
 from opslib.reconcile.desired import declare
+from opslib.reconcile.health_file import SHIPPED, HealthRules, load_health_rules
 from opslib.reconcile.inventory import make_namespace
 from opslib.reconcile.planner import Prepared, make_plan
 from opslib.reconcile.prune import PruneLimits
@@ -33,6 +34,7 @@ from opslib.source.mirror import Mirror, Source
 from opslib.source.render import Rendered, render
 
 POLICY_FILE = "policy.yaml"
+HEALTH_FILE = "health.yaml"
 LEASE_SECONDS = 15.0
 
 
@@ -45,6 +47,7 @@ class Planned:
     policy: Report
     waits: tuple[str, ...] = ()
     """Why the apps that this one depends on are not ready; with any, nothing is written."""
+    health: HealthRules = SHIPPED
 
     @property
     def blocking(self) -> tuple[str, ...]:
@@ -71,7 +74,7 @@ class Session:
 
     def __post_init__(self) -> None:
         self.discovery = Discovery(self.cluster)
-        self._last: tuple[tuple[Revision, str, date], Rendered, Report] | None = None
+        self._last: tuple[tuple[Revision, str, date], Rendered, Report, HealthRules] | None = None
 
     def fetch(self, *, timeout: float = 60, accept_rewrite: bool = False) -> Revision:
         """Fetch the source and return the commit of its ref.
@@ -87,7 +90,7 @@ class Session:
 
         ``full`` asks the server about every object, also about those proven unchanged.
         """
-        rendered, report = self._checked(revision)
+        rendered, report, rules = self._checked(revision)
         desired = declare(rendered.resources, self.discovery, namespace=self.namespace)
         own = self._appfile(revision)
         prepared = make_plan(
@@ -105,7 +108,7 @@ class Session:
         )
         needed = own.depends_on if prepared.plan.writes else ()
         waits = not_ready(self.cluster, self.discovery, self.app, needed)
-        return Planned(prepared, rendered, report, waits)
+        return Planned(prepared, rendered, report, waits, rules)
 
     def _appfile(self, revision: Revision) -> AppFile:
         """Return what the folder says of its app, in ``opslib.yaml``; nothing where it is not."""
@@ -115,7 +118,7 @@ class Session:
         text = self.mirror.read(revision.commit, path)
         return load_appfile(text.decode("utf-8", errors="replace"), path)
 
-    def _checked(self, revision: Revision) -> tuple[Rendered, Report]:
+    def _checked(self, revision: Revision) -> tuple[Rendered, Report, HealthRules]:
         """Render and check; a loop asks for the same commit again, on the same day.
 
         The day counts because exceptions of the policy end on one.
@@ -124,15 +127,26 @@ class Session:
         if self._last is None or self._last[0] != asked:
             rendered = render(self.mirror, revision, revision.path, progress=self.progress)
             report = check(rendered.resources, self.policy(revision), version=self.cluster.version)
-            self._last = (asked, rendered, report)
+            self._last = (asked, rendered, report, self.health(revision))
         return self._last[1:]
 
     def policy(self, revision: Revision) -> Policy:
         """Return the policy at the root of the repository at this commit, else mere advice."""
-        if POLICY_FILE not in self.mirror.files(revision.commit, ""):
-            return ADVISORY
-        text = self.mirror.read(revision.commit, POLICY_FILE)
-        return load_policy(text.decode("utf-8", errors="replace"), POLICY_FILE)
+        text = self._read(revision, POLICY_FILE)
+        return ADVISORY if text is None else load_policy(text, POLICY_FILE)
+
+    def health(self, revision: Revision) -> HealthRules:
+        """Return the health rules at the root of the repository at this commit.
+
+        Those of the package stand behind them. Raises Problems that name file and line.
+        """
+        text = self._read(revision, HEALTH_FILE)
+        return SHIPPED if text is None else load_health_rules(text, HEALTH_FILE)
+
+    def _read(self, revision: Revision, name: str) -> str | None:
+        if name not in self.mirror.files(revision.commit, ""):
+            return None
+        return self.mirror.read(revision.commit, name).decode("utf-8", errors="replace")
 
     def apply(
         self,
@@ -165,6 +179,7 @@ class Session:
             progress=self.progress,
             evidence=evidence,
             go_on=go_on,
+            rules=planned.health,
         )
 
     def lease(self, holder: str = "") -> Lease:
