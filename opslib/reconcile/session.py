@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import date
 from pathlib import Path
 from typing import Any
@@ -26,6 +26,7 @@ from opslib.reconcile.desired import declare
 from opslib.reconcile.inventory import make_namespace
 from opslib.reconcile.planner import Prepared, make_plan
 from opslib.reconcile.prune import PruneLimits
+from opslib.reconcile.trials import Trials, change_trials, read_trials
 from opslib.source.mirror import Mirror, Source
 from opslib.source.render import Rendered, render
 
@@ -40,6 +41,7 @@ class Planned:
     prepared: Prepared
     rendered: Rendered
     policy: Report
+    trials: Trials = field(default_factory=Trials)
 
     @property
     def blocking(self) -> tuple[str, ...]:
@@ -76,12 +78,28 @@ class Session:
             timeout=timeout, progress=self.progress, accept_rewrite=accept_rewrite
         )
 
-    def plan(self, revision: Revision, *, full: bool = False) -> Planned:
+    def pinned(self, commit: str) -> Revision:
+        """Return a commit that was fetched before, from the mirror alone.
+
+        Raises InputError when the mirror does not have it.
+        """
+        return self.mirror.resolve(commit)
+
+    def plan(
+        self, revision: Revision, *, full: bool = False, confirmed: frozenset[str] = frozenset()
+    ) -> Planned:
         """Render a revision, check it against the policy, and compare it with the cluster.
 
         ``full`` asks the server about every object, also about those proven unchanged.
+        ``confirmed`` names objects that may be deleted beside those that ``limits`` names.
         """
         rendered, report = self._checked(revision)
+        trials = read_trials(self.cluster, self.app)
+        limits = replace(
+            self.limits,
+            confirmed=self.limits.confirmed | confirmed,
+            spared=frozenset(map(str, trials.adopted)),
+        )
         desired = declare(rendered.resources, self.discovery, namespace=self.namespace)
         prepared = make_plan(
             self.cluster,
@@ -90,12 +108,12 @@ class Session:
             revision,
             desired,
             is_ancestor=self.mirror.is_ancestor,
-            limits=self.limits,
+            limits=limits,
             full=full,
-            warnings=(*self.mirror.warnings, *rendered.warnings),
+            warnings=(*self.mirror.warnings, *rendered.warnings, *_warned(trials, revision)),
             progress=self.progress,
         )
-        return Planned(prepared, rendered, report)
+        return Planned(prepared, rendered, report, trials)
 
     def _checked(self, revision: Revision) -> tuple[Rendered, Report]:
         """Render and check; a loop asks for the same commit again, on the same day.
@@ -131,7 +149,7 @@ class Session:
         """
         if planned.blocking:
             raise Problems([InputError(line) for line in planned.blocking])
-        return apply_plan(
+        applied = apply_plan(
             self.cluster,
             self.discovery,
             planned.prepared,
@@ -140,6 +158,21 @@ class Session:
             progress=self.progress,
             evidence=evidence,
             go_on=go_on,
+        )
+        if applied.ok and wait and go_on():
+            self._settle_trials(planned)
+        return applied
+
+    def _settle_trials(self, planned: Planned) -> None:
+        """Forget the failures before a revision that is whole and healthy now."""
+        commit = planned.prepared.plan.revision.commit
+        if commit == planned.prepared.inventory.commit and not planned.trials.quarantined(commit):
+            return
+        declared = planned.prepared.desired.keys
+        change_trials(
+            self.cluster,
+            self.app,
+            lambda t: t.settled(lambda old: self.mirror.is_ancestor(old, commit), declared),
         )
 
     def lease(self, holder: str = "") -> Lease:
@@ -165,8 +198,26 @@ class Session:
         lease = self.lease()
         if not lease.try_acquire():
             raise lease.busy()
-        with Keeper(lease) as keeper:
+        with Keeper(lease) as keeper, self.fenced(keeper.held):
             yield keeper.held
+
+    @contextlib.contextmanager
+    def fenced(self, held: Callable[[], bool]) -> Iterator[None]:
+        """Let nothing be written in the block once ``held`` says no, at the last moment."""
+        plain, self.cluster = self.cluster, self.cluster.fenced(held)
+        try:
+            yield
+        finally:
+            self.cluster = plain
+
+
+def _warned(trials: Trials, revision: Revision) -> list[str]:
+    """Say that a person is about to apply what the loop took back."""
+    one = trials.quarantined(revision.commit)
+    if one is None:
+        return []
+    text = f"revision {one.short} is quarantined since {one.since[:19]}Z: {one.reason}"
+    return [f"{text}; an apply that ends healthy releases it"]
 
 
 def open_session(
