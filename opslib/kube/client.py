@@ -84,14 +84,14 @@ class Cluster:
         self.namespace = namespace
         self.timeout = timeout
         self.version = ""
-        self._may_write: Callable[[], bool] = lambda: True
+        self._may_write: Callable[[], bool] | None = None
 
     def fenced(self, may_write: Callable[[], bool]) -> Cluster:
         """Return the same connection for a writer that may lose its right to write.
 
         ``may_write`` is asked at the last moment before each request that writes, also one that
-        is sent again; where it says no, nothing is sent and Fenced is raised. Between the
-        question and the server lie microseconds, and the lock that the write carries.
+        is sent again; where it says no, its body is not sent and Fenced is raised. Between the
+        question and the kernel lie microseconds, and the lock that the write carries.
         """
         other = copy.copy(self)
         other._may_write = may_write  # noqa: SLF001  # it is one of us
@@ -223,17 +223,17 @@ class Cluster:
         if query:
             url += "?" + urlencode({k: _text(v) for k, v in query.items()})
         seconds = self.timeout if timeout is None else timeout
-        if method != "GET" and not self._may_write():
-            raise Fenced(
-                "this process may no longer write: its lease ended or was taken",
-                where=f"{method} {self.server}{path}",
-                hint="nothing to do: whoever holds the lease now goes on",
-            )
+        content: bytes | Iterator[bytes] | None = payload
+        if self._may_write and method != "GET":
+            where = f"{method} {self.server}{path}"
+            _guard(self._may_write, where)
+            content = _fenced(payload or b"", self._may_write, where)
+            headers["Content-Length"] = str(len(payload or b""))
         try:
             return self._pool.request(
                 method,
                 url,
-                body=payload,
+                body=content,
                 headers=headers,
                 timeout=urllib3.Timeout(connect=min(seconds, self.timeout), read=seconds),
                 preload_content=not stream,
@@ -322,6 +322,25 @@ def explain(error: BaseException, server: str) -> InputError:
     if isinstance(root, urllib3.exceptions.TimeoutError | TimeoutError):
         return Unreachable("the API server did not answer in time", where=server, hint=hint)
     return Unreachable(f"the connection broke: {_one_line(root)}", where=server, hint=hint)
+
+
+def _guard(may_write: Callable[[], bool], where: str) -> None:
+    if not may_write():
+        raise Fenced(
+            "this process may no longer write: its lease ended or was taken",
+            where=where,
+            hint="nothing to do: whoever holds the lease now goes on",
+        )
+
+
+def _fenced(payload: bytes, may_write: Callable[[], bool], where: str) -> Iterator[bytes]:
+    """Yield the body of a request right before it goes into the connection, or not at all.
+
+    Without its body the server does nothing: this is the last moment there is, a millisecond
+    after the headers. A connection that breaks off here is closed and not used again.
+    """
+    _guard(may_write, where)
+    yield payload
 
 
 def _lines(response: urllib3.BaseHTTPResponse, where: str) -> Iterator[bytes]:
