@@ -288,8 +288,8 @@ class Reconciler:
         seen = look_back(target, planned.prepared, applied, phase)
         self._seen = seen
         if self._follower:
+            self._reporter.unwatched(self._follower.broken)
             self._follower.follow(seen.wanted.kinds)
-            self._reporter.note(unwatched=self._follower.broken)
         self._reporter.passed(seen, planned, phase, message)
 
 

@@ -80,6 +80,12 @@ class Reporter:
         if self.status.applied_commit != commit:
             self.note(applied_commit=commit, applied_at=stamp())
 
+    def unwatched(self, lines: tuple[str, ...]) -> None:
+        """Note what could not be watched since the last pass; said when it is news."""
+        if lines and lines != self.status.unwatched:
+            self.tell(f"not watched, read at each poll only: {'; '.join(lines)}")
+        self.note(unwatched=lines)
+
     def write(self) -> None:
         """Write the status where it can be read; a server that is away does not end the loop."""
         try:
