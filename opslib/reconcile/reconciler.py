@@ -69,6 +69,8 @@ class Reconciler:
             full = self._full()
             if full or not self._at_rest(target):
                 self._reconcile(target, go_on, full=full)
+            else:
+                self.stirred(go_on)
         except OpslibError as error:
             self._failed(error)
             return False
@@ -122,11 +124,15 @@ class Reconciler:
         return full
 
     def _at_rest(self, target: Target) -> bool:
-        """Whether the cluster is known to be as the last pass left it."""
+        """Whether the cluster is as the last pass left it, but for what the watches told since.
+
+        What is not healthy is looked at once more: some states fail by time alone.
+        """
         seen, follower = self._seen, self._follower
-        if seen is None or follower is None:
+        if seen is None or follower is None or not (seen.holds_for(target) and follower.sound):
             return False
-        return seen.holds_for(target) and follower.sound and not follower.stirred
+        follower.moved(seen.unhealthy)
+        return True
 
     def _failed(self, error: OpslibError) -> None:
         self._seen = None

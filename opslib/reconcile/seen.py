@@ -32,8 +32,7 @@ class Seen:
 
     def holds_for(self, target: Target) -> bool:
         """Whether a pass for this target would find what the last one found, if nothing moved."""
-        same = (self.target, self.day) == (target, now().date())
-        return same and self.settled and not self.unhealthy
+        return self.settled and (self.target, self.day) == (target, now().date())
 
     def update(self, keys: Iterable[ResourceKey], states: Iterable[HealthOf]) -> bool:
         """Take in the health of objects that were looked at; whether any of it is news."""
