@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import signal
 import threading
+from dataclasses import asdict
 from types import FrameType
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
@@ -31,6 +32,8 @@ from opslib.cli.common import (
 from opslib.core.errors import InputError
 
 if TYPE_CHECKING:
+    from opslib.kube.client import Cluster
+    from opslib.reconcile.app import App
     from opslib.reconcile.status import LoopStatus
 
 
@@ -48,6 +51,22 @@ def watch(
     prune_percent: PrunePercent = 20,
     verify: Verify = "",
     trust: Trust = None,
+    health_timeout: Annotated[
+        str,
+        typer.Option(
+            "--health-timeout",
+            help="Time from a revision's first write until it must be healthy; else it is "
+            "quarantined and the last good revision is returned to.",
+        ),
+    ] = "5m",
+    release: Annotated[
+        str,
+        typer.Option(
+            "--release",
+            help="Release a quarantined COMMIT (7 digits or more), so that the loop tries it "
+            "again at its next poll, and end.",
+        ),
+    ] = "",
     accept_rewrite: AcceptRewrite = False,
     once: Annotated[bool, typer.Option("--once", help="Poll once and end.")] = False,
     status: Annotated[
@@ -59,11 +78,17 @@ def watch(
 ) -> None:
     """Poll Git, apply each new revision, correct or report drift; one loop per app, by a lease.
 
-    Ends cleanly on SIGTERM and Ctrl-C, between two writes.
+    Between polls the objects are watched, and drift is seen to at once. A revision with an
+    object that fails, or that is not healthy by --health-timeout, is quarantined: the loop
+    returns to the last good one from its own mirror, proposes the revert commit (it never
+    pushes), and tries the revision again only after --release, or after an apply by hand that
+    ends healthy; a newer commit is always tried. While Git is away, or its head cannot be
+    applied, the last good revision is kept. Ends cleanly on SIGTERM and Ctrl-C, between writes.
     """
     from opslib.core.clock import parse_duration
     from opslib.reconcile.loop import Loop, LoopOptions
     from opslib.reconcile.session import open_session
+    from opslib.reconcile.status import read_status
     from opslib.source.mirror import Source
     from opslib.source.verify import verification
 
@@ -73,9 +98,15 @@ def watch(
     if drift not in {"correct", "report"}:
         raise InputError(f"--drift {drift!r} is not known", expected="correct or report")
     signed = verification(verify, trust or ())
+    patience = parse_duration(health_timeout, name="--health-timeout")
+    if patience < 1:
+        raise InputError(f"--health-timeout {health_timeout} is too short", expected="1s or more")
     server = cluster(kubeconfig, context)
     if status:
-        _print_status(_read(server, app, repo, path), as_json=json)
+        _print_status(read_status(server, _app(app, repo, path)), as_json=json)
+        return
+    if release:
+        _release(server, _app(app, repo, path), release, as_json=json)
         return
     limits = limits_of(None, prune_count, prune_percent)
     one = open_session(
@@ -91,11 +122,12 @@ def watch(
         one.fetch(accept_rewrite=True)
     stop = threading.Event()
     _on_signals(stop)
-    options = LoopOptions(period, "report" if drift == "report" else "correct", once)
+    mode: Literal["correct", "report"] = "report" if drift == "report" else "correct"
+    options = LoopOptions(period, mode, once, patience)
     last = Loop(one, options, stop, _say_stamped).run()
     if json:
         emit(last.as_dict(), "", as_json=True)
-    if once and last.phase in {"error", "failed", "progressing"}:
+    if once and last.phase in {"error", "failed", "progressing", "quarantined", "waiting"}:
         raise typer.Exit(1)
     if once and last.phase == "drifted":
         raise typer.Exit(4)
@@ -117,15 +149,20 @@ def _say_stamped(line: str) -> None:
     say(f"{stamp()[:19]}Z {clean(line)}")
 
 
-def _read(server: object, app: str, repo: str, path: str) -> LoopStatus:
-    from opslib.kube.client import Cluster
+def _app(name: str, repo: str, path: str) -> App:
     from opslib.reconcile.app import App, app_of
-    from opslib.reconcile.status import read_status
     from opslib.source.mirror import Mirror, Source
 
-    assert isinstance(server, Cluster)  # noqa: S101  # told to the type checker only
-    known = App(app) if app else app_of(Mirror.open(Source(repo, "", path)).url, path)
-    return read_status(server, known)
+    return App(name) if name else app_of(Mirror.open(Source(repo, "", path)).url, path)
+
+
+def _release(server: Cluster, app: App, commit: str, *, as_json: bool) -> None:
+    from opslib.reconcile.trials import release
+    from opslib.view.text import clean
+
+    one = release(server, app, commit)
+    text = f"Revision {one.short} is released; the loop tries it at its next poll."
+    emit({"app": app.name, "released": asdict(one)}, clean(text), as_json=as_json)
 
 
 def _print_status(status: LoopStatus, *, as_json: bool) -> None:
@@ -141,8 +178,22 @@ def _print_status(status: LoopStatus, *, as_json: bool) -> None:
         *([["source", status.source_error]] if status.source_error else []),
         ["health", "; ".join([status.health, *status.unhealthy])],
         ["drift", "; ".join(status.drift) or "none"],
+        *_quarantine_rows(status),
+        *([["not deleted", "; ".join(status.kept)]] if status.kept else []),
+        *([["read at polls only", "; ".join(status.unwatched)]] if status.unwatched else []),
         ["next poll", status.next_poll or "none"],
         ["holder", status.holder],
         ["written at", status.updated_at],
     ]
     emit(status.as_dict(), clean("\n".join(columns(rows))), as_json=as_json)
+
+
+def _quarantine_rows(status: LoopStatus) -> list[list[str]]:
+    rows = []
+    if one := status.quarantined:
+        back = f"returned to {one.good[:12]} at {one.returned_at or 'not yet'}"
+        rows.append(["quarantined", f"{one.short} since {one.since}: {one.reason}; {back}"])
+        rows.append(["to try it again", f"opslib watch --app {status.app} --release {one.short}"])
+    if status.proposal:
+        rows.append(["to take it back", " && ".join(status.proposal.commands)])
+    return rows

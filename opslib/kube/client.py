@@ -7,8 +7,11 @@ they do not know.
 
 from __future__ import annotations
 
+import contextlib
+import copy
 import ssl
-from collections.abc import Iterator, Mapping
+import threading
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlencode
@@ -29,6 +32,47 @@ PAGE = 500
 Query = Mapping[str, str | int | bool]
 
 
+class Fenced(OpslibError):
+    """A write was not sent, because this process may no longer write."""
+
+    kind = "fenced"
+
+
+class Cut:
+    """Ends streams from another thread: who waits for the server's next word is woken up."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._open: set[urllib3.BaseHTTPResponse] = set()
+        self.done = threading.Event()
+
+    def end(self) -> None:
+        """End what is read now, and whatever is opened later."""
+        with self._lock:
+            self.done.set()
+            for response in self._open:
+                # One that is at its end already has no connection to shut down.
+                with contextlib.suppress(RuntimeError, ValueError, OSError):
+                    response.shutdown()
+
+    @contextlib.contextmanager
+    def reading(self, response: urllib3.BaseHTTPResponse) -> Iterator[None]:
+        """Close a response after the block, and let ``end`` reach it before.
+
+        Raises Unreachable when it was ended already.
+        """
+        with self._lock:
+            self._open.add(response)
+        try:
+            if self.done.is_set():
+                raise Unreachable("this stream was ended before it began")
+            yield
+        finally:
+            with self._lock:
+                self._open.discard(response)
+            response.close()
+
+
 class Cluster:
     """An API server and who we are to it. Safe to use from several threads."""
 
@@ -40,6 +84,18 @@ class Cluster:
         self.namespace = namespace
         self.timeout = timeout
         self.version = ""
+        self._may_write: Callable[[], bool] | None = None
+
+    def fenced(self, may_write: Callable[[], bool]) -> Cluster:
+        """Return the same connection for a writer that may lose its right to write.
+
+        ``may_write`` is asked at the last moment before each request that writes, also one that
+        is sent again; where it says no, its body is not sent and Fenced is raised. Between the
+        question and the kernel lie microseconds, and the lock that the write carries.
+        """
+        other = copy.copy(self)
+        other._may_write = may_write  # noqa: SLF001  # it is one of us
+        return other
 
     def request(
         self,
@@ -81,20 +137,25 @@ class Cluster:
             ) from error
 
     def stream(
-        self, path: str, *, query: Query | None = None, timeout: float | None = None
+        self,
+        path: str,
+        *,
+        query: Query | None = None,
+        timeout: float | None = None,
+        accept: str = "*/*",
+        cut: Cut | None = None,
     ) -> Iterator[bytes]:
         """Yield the lines of an answer as they come (watches, logs); ends when the server ends it.
 
-        ``timeout`` is the longest silence in seconds. Errors as ``request``.
+        ``timeout`` is the longest silence in seconds; ``cut`` ends it from another thread.
+        Errors as ``request``.
         """
         where = f"GET {self.server}{path}"
-        response = self._send("GET", path, query=query, accept="*/*", timeout=timeout, stream=True)
-        try:
+        response = self._send("GET", path, query=query, accept=accept, timeout=timeout, stream=True)
+        with (cut or Cut()).reading(response):
             if response.status != 200:
                 raise _refusal(response, b"\n".join(_lines(response, where)), where)
             yield from _lines(response, where)
-        finally:
-            response.close()
 
     def get(self, path: str, query: Query | None = None) -> Any:
         """GET one object."""
@@ -162,11 +223,17 @@ class Cluster:
         if query:
             url += "?" + urlencode({k: _text(v) for k, v in query.items()})
         seconds = self.timeout if timeout is None else timeout
+        content: bytes | Iterator[bytes] | None = payload
+        if self._may_write and method != "GET":
+            where = f"{method} {self.server}{path}"
+            _guard(self._may_write, where)
+            content = _fenced(payload or b"", self._may_write, where)
+            headers["Content-Length"] = str(len(payload or b""))
         try:
             return self._pool.request(
                 method,
                 url,
-                body=payload,
+                body=content,
                 headers=headers,
                 timeout=urllib3.Timeout(connect=min(seconds, self.timeout), read=seconds),
                 preload_content=not stream,
@@ -255,6 +322,25 @@ def explain(error: BaseException, server: str) -> InputError:
     if isinstance(root, urllib3.exceptions.TimeoutError | TimeoutError):
         return Unreachable("the API server did not answer in time", where=server, hint=hint)
     return Unreachable(f"the connection broke: {_one_line(root)}", where=server, hint=hint)
+
+
+def _guard(may_write: Callable[[], bool], where: str) -> None:
+    if not may_write():
+        raise Fenced(
+            "this process may no longer write: its lease ended or was taken",
+            where=where,
+            hint="nothing to do: whoever holds the lease now goes on",
+        )
+
+
+def _fenced(payload: bytes, may_write: Callable[[], bool], where: str) -> Iterator[bytes]:
+    """Yield the body of a request right before it goes into the connection, or not at all.
+
+    Without its body the server does nothing: this is the last moment there is, a millisecond
+    after the headers. A connection that breaks off here is closed and not used again.
+    """
+    _guard(may_write, where)
+    yield payload
 
 
 def _lines(response: urllib3.BaseHTTPResponse, where: str) -> Iterator[bytes]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -10,7 +11,7 @@ from typing import Any
 import orjson
 
 from opslib.core.errors import OpslibError
-from opslib.kube.client import Cluster, Query
+from opslib.kube.client import Cluster, Cut, Query
 from opslib.kube.errors import ApiError, Unreachable, from_response
 
 
@@ -59,6 +60,50 @@ def watch(
         items, version = again
 
 
+METADATA = "application/json;as=PartialObjectMetadata;v=v1;g=meta.k8s.io,application/json"
+_METADATA_LIST = "application/json;as=PartialObjectMetadataList;v=v1;g=meta.k8s.io,application/json"
+# Names and versions only, where the server can:
+# https://kubernetes.io/docs/reference/using-api/api-concepts/#metadata-only-fetches
+
+LONGEST = 240.0
+"""Seconds of one connection of ``changes``: one that died without a word is noticed after them."""
+
+
+def changes(
+    cluster: Cluster, path: str, *, query: Query | None = None, cut: Cut
+) -> Iterator[Event | None]:
+    """Follow ``path`` from now on, without reading what is there, until ``cut`` ends it.
+
+    None comes first, and again whenever changes may have been missed (410): whatever was read
+    before may be old. The objects are their metadata only, and none is kept here: a thousand
+    quiet objects cost nothing. A server that is away is waited for. Raises Refused, and
+    ApiError below 500 other than 410 and 429.
+    """
+    while not cut.done.is_set():
+        version = _version(cluster, path, query, cut)
+        if version is None:
+            return
+        yield None
+        for event in _follow(cluster, path, query, version, math.inf, accept=METADATA, cut=cut):
+            if event is None:
+                break
+            yield event
+
+
+def _version(cluster: Cluster, path: str, query: Query | None, cut: Cut) -> str | None:
+    """Return the version that a collection has now; None when cut before the server answers."""
+    asked: dict[str, str | int | bool] = {**(query or {}), "limit": 1}
+    while not cut.done.is_set():
+        try:
+            page = cluster.request("GET", path, query=asked, accept=_METADATA_LIST)
+            return str(page["metadata"]["resourceVersion"])
+        except (Unreachable, ApiError) as error:
+            if not _passing(error):
+                raise
+            cut.done.wait(RETRY_SECONDS)
+    return None
+
+
 def _listed(
     items: list[dict[str, Any]], known: dict[tuple[str, str], dict[str, Any]], kind: str
 ) -> Iterator[Event]:
@@ -80,7 +125,7 @@ def _list_again(
         except (Unreachable, ApiError) as error:
             if not _passing(error):
                 raise
-            _pause(until)
+            _pause(until, Cut())
     return None
 
 
@@ -91,8 +136,8 @@ def _passing(error: OpslibError) -> bool:
     return isinstance(error, Unreachable)
 
 
-def _pause(until: float) -> None:
-    time.sleep(max(0.0, min(RETRY_SECONDS, until - time.monotonic())))
+def _pause(until: float, ended: Cut) -> None:
+    ended.done.wait(max(0.0, min(RETRY_SECONDS, until - time.monotonic())))
 
 
 def _name(item: dict[str, Any]) -> tuple[str, str]:
@@ -101,20 +146,30 @@ def _name(item: dict[str, Any]) -> tuple[str, str]:
 
 
 def _follow(
-    cluster: Cluster, path: str, query: Query | None, version: str, until: float
+    cluster: Cluster,
+    path: str,
+    query: Query | None,
+    version: str,
+    until: float,
+    *,
+    accept: str = "*/*",
+    cut: Cut | None = None,
 ) -> Iterator[Event | None]:
     """Yield events from ``version`` on; None asks the caller to list again."""
-    while (left := until - time.monotonic()) > 0:
+    ended = cut or Cut()
+    while (left := until - time.monotonic()) > 0 and not ended.done.is_set():
+        seconds = min(left, LONGEST) if cut else left
         asked: dict[str, str | int | bool] = {
             **(query or {}),
             "watch": True,
             "resourceVersion": version,
             "allowWatchBookmarks": True,
-            "timeoutSeconds": max(1, round(left)),
+            "timeoutSeconds": max(1, round(seconds)),
         }
         began = time.monotonic()
         try:
-            for event in _events(cluster, path, asked, left + 5):
+            lines = cluster.stream(path, query=asked, timeout=seconds + 5, accept=accept, cut=ended)
+            for event in _events(lines, path):
                 version = event.object["metadata"]["resourceVersion"]
                 if event.type != "BOOKMARK":
                     yield event
@@ -126,15 +181,15 @@ def _follow(
             if isinstance(error, ApiError) and error.code == 410:
                 yield None
                 return
-            _pause(until)
+            _pause(until, ended)
         else:
             if time.monotonic() - began < RETRY_SECONDS:  # a server that hangs up at once
-                _pause(until)
+                _pause(until, ended)
 
 
-def _events(cluster: Cluster, path: str, query: Query, silence: float) -> Iterator[Event]:
+def _events(lines: Iterator[bytes], path: str) -> Iterator[Event]:
     """Yield the events of one connection, up to one that is cut off; an ERROR event is raised."""
-    for line in cluster.stream(path, query=query, timeout=silence):
+    for line in lines:
         try:
             event = orjson.loads(line)
         except orjson.JSONDecodeError:

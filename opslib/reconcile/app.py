@@ -48,6 +48,10 @@ class App:
         return f"status-{self.name}"
 
     @property
+    def trials(self) -> str:
+        return f"trials-{self.name}"
+
+    @property
     def lease(self) -> str:
         return f"loop-{self.name}"
 

@@ -1,53 +1,53 @@
-"""The pull loop: poll Git, apply what is new, correct or report what drifted."""
+"""The pull loop: hold the lease, poll Git, and look at once at what moves in between."""
 
 from __future__ import annotations
 
 import random
 import threading
 import time
-from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import timedelta
-from typing import Literal
 
-from opslib.core.clock import human_seconds, now, stamp
+from opslib.core.clock import now, stamp
 from opslib.core.errors import OpslibError
-from opslib.core.model import Revision
 from opslib.kube.errors import Unreachable
 from opslib.kube.lease import identity
-from opslib.reconcile.apply import Applied
-from opslib.reconcile.health import Health
-from opslib.reconcile.inventory import make_namespace, read_inventory
+from opslib.reconcile.follow import Follower
+from opslib.reconcile.inventory import make_namespace
 from opslib.reconcile.keeper import Keeper
-from opslib.reconcile.session import Planned, Session
-from opslib.reconcile.status import LoopStatus, write_status
-from opslib.reconcile.surroundings import fingerprint
-from opslib.reconcile.wait import HealthOf, health_of
-from opslib.source.mirror import RewrittenHistory
-from opslib.source.verify import Unverified
+from opslib.reconcile.reconciler import GoOn, Mode, Reconciler
+from opslib.reconcile.reporter import Reporter, Say
+from opslib.reconcile.session import Session
+from opslib.reconcile.status import LoopStatus
 
-Mode = Literal["correct", "report"]
 JITTER = 0.1
 """Each wait is up to a tenth longer or shorter, so that many loops do not poll at once."""
 
 MAX_BACKOFF = 900.0
 LEASE_POLL = 2.0
-FULL_EVERY = 12
-"""Passes until the server is asked about every object again, also those proven unchanged."""
+TICK = 1.0
+"""Seconds between two questions to the watches: changes within one are looked at together."""
 
-APPLY_SECONDS = 60.0
-"""Longest wait for health in one pass: a revision that hangs must not keep its mending out."""
+QUIET = 10.0
+"""Seconds without a stir after which the next one is looked at as fast as the first."""
 
-Say = Callable[[str], None]
+FIGHT = 3
+"""Stirs in a row after which the loop says that it is not alone."""
 
 
 @dataclass(frozen=True)
 class LoopOptions:
-    """How a loop behaves: ``interval`` seconds between polls, what to do about drift."""
+    """How a loop behaves: ``interval`` seconds between polls, what to do about drift.
+
+    ``health_timeout`` is how many seconds a revision may take from its first write until it is
+    healthy. ``watches`` off: objects are read at each poll, and at no other time.
+    """
 
     interval: float = 300.0
     mode: Mode = "correct"
     once: bool = False
+    health_timeout: float = 300.0
+    watches: bool = True
 
 
 class Loop:
@@ -62,13 +62,12 @@ class Loop:
         self._session = session
         self._options = options
         self._stop = stop
-        self._say = say
         self._errors = 0
-        self._since_full = FULL_EVERY
-        self._surroundings = ""
-        source = session.mirror.source
+        self._hurries = 0
+        self._calm_until = 0.0
         self._holder = identity()
-        self._status = LoopStatus(
+        source = session.mirror.source
+        status = LoopStatus(
             session.app.name,
             session.mirror.url,
             source.ref,
@@ -76,8 +75,9 @@ class Loop:
             options.mode,
             options.interval,
             self._holder,
+            health_timeout_seconds=options.health_timeout,
         )
-        self._told = ""
+        self._reporter = Reporter(session, status, say)
 
     def run(self) -> LoopStatus:
         """Run until stopped (or once); return the last status. Errors of a pass are reported.
@@ -88,16 +88,15 @@ class Loop:
             keeper = self._acquire()
             if keeper is None:
                 break
-            with keeper:
+            with keeper, self._session.fenced(keeper.held):
                 self._hold(keeper)
                 if self._options.once or self._stop.is_set():
-                    self._report(replace(self._status, phase=self._last_phase(), next_poll=""))
+                    phase = self._reporter.status.phase if self._options.once else "stopped"
+                    self._reporter.note(phase=phase, next_poll="")
+                    self._reporter.write()
                     break
-            self._tell("the lease was lost; waiting to take it again")
-        return self._status
-
-    def _last_phase(self) -> str:
-        return self._status.phase if self._options.once else "stopped"
+            self._reporter.tell("the lease was lost; waiting to take it again")
+        return self._reporter.status
 
     def _acquire(self) -> Keeper | None:
         """Take the lease, waiting as long as it takes; None when told to stop."""
@@ -105,184 +104,81 @@ class Loop:
         while not self._stop.is_set():
             try:
                 if lease.try_acquire():
-                    self._tell(f"holding the lease {lease.name}")
+                    self._reporter.tell(f"holding the lease {lease.name}")
                     return Keeper(lease)
-                self._tell(str(lease.busy().what) + "; waiting")
+                self._reporter.tell(str(lease.busy().what) + "; waiting")
             except OpslibError as error:
                 if getattr(error, "code", 0) == 404:
                     make_namespace(self._session.cluster)
                     continue
-                self._tell(error.what)
+                self._reporter.tell(error.what)
                 if not isinstance(error, Unreachable):
                     raise
             self._stop.wait(LEASE_POLL)
         return None
 
     def _hold(self, keeper: Keeper) -> None:
-        while keeper.held() and not self._stop.is_set():
-            wait = self._wait_seconds(self._pass(keeper))
-            moment = now() + timedelta(seconds=wait)
-            self._report(replace(self._status, next_poll=stamp(moment)))
-            if self._options.once:
-                return
-            until = time.monotonic() + wait
-            while keeper.held() and (left := until - time.monotonic()) > 0:
-                if self._stop.wait(min(1.0, left)):
-                    return
+        """Poll, and wait for the next poll, as long as the lease is held."""
 
-    def _wait_seconds(self, ok: bool) -> float:
-        self._errors = 0 if ok else self._errors + 1
-        base = self._options.interval
-        if self._errors > 1:
-            base = min(max(MAX_BACKOFF, base), base * 2.0 ** (self._errors - 1))
-        return base * random.uniform(1 - JITTER, 1 + JITTER)  # noqa: S311  # jitter, not a secret
-
-    def _pass(self, keeper: Keeper) -> bool:
-        """Poll once; return whether it went well. What went wrong is in the status."""
-        try:
-            revision, trouble = self._newest()
-            self._status = replace(self._status, tried_at=stamp(), message="", source_error=trouble)
-            self._session.discovery.refresh()
-            self._reconcile(revision, keeper)
-            if trouble:
-                self._status = replace(self._status, phase="error", message=trouble)
-                return True
-        except OpslibError as error:
-            text = " ".join(str(error).split())
-            self._status = replace(
-                self._status,
-                phase="error",
-                message=text[:2000],
-                errors_in_a_row=self._errors + 1,
-            )
-            self._tell(f"error: {text[:500]}")
-            return False
-        self._status = replace(self._status, errors_in_a_row=0)
-        return self._status.phase != "failed"
-
-    def _newest(self) -> tuple[Revision, str]:
-        """Return the source's head, or the last good revision and why it must do."""
-        try:
-            revision = self._session.fetch()
-        except OpslibError as error:
-            if isinstance(error, Unverified):
-                self._status = replace(self._status, tried_commit=error.commit)
-            revision, text = self._kept(error)
-            self._tell(text)
-            return revision, text
-        self._status = replace(self._status, tried_commit=revision.commit)
-        return revision, ""
-
-    def _kept(self, error: OpslibError) -> tuple[Revision, str]:
-        """Return the last good revision, from the mirror; raises ``error`` where there is none."""
-        inventory = read_inventory(self._session.cluster, self._session.app)
-        mirror = self._session.mirror
-        if not inventory.commit or (inventory.url, inventory.path) != (
-            mirror.url,
-            mirror.source.path,
-        ):
-            raise error
-        try:
-            good = self._session.pinned(inventory.commit)
-        except OpslibError:
-            raise error from None
-        word = "refused" if isinstance(error, Unverified | RewrittenHistory) else "unavailable"
-        text = f"source {word}: reconciling last good commit {good.short}: "
-        return good, text + " ".join(str(error).split())[:2000]
-
-    def _reconcile(self, revision: Revision, keeper: Keeper) -> None:
-        planned = self._session.plan(revision, full=self._full())
-        plan, inventory = planned.prepared.plan, planned.prepared.inventory
-        fresh = inventory.commit != revision.commit
-        drift = () if fresh else tuple(f"{c.action} {c.key}" for c in plan.writes)
-        if planned.blocking or fresh or (drift and self._options.mode == "correct"):
-            if fresh:
-                self._tell(f"revision {revision.short}: {_counts(planned)}")
-            else:
-                self._tell(f"drift: {', '.join(drift)}; correcting")
-            applied = self._apply(planned, keeper)
-            self._after(applied, revision)
-        elif drift:
-            self._tell(f"drift: {', '.join(drift)}; reported, not corrected")
-            self._status = replace(self._status, phase="drifted", drift=drift)
-        else:
-            ended = planned.prepared.ended
-            targets = planned.prepared.desired.targets
-            kinds = {t.key: t.kind for t in targets if t.key not in ended}
-            self._status = _with_health(
-                replace(self._status, phase="synced", drift=()),
-                health_of(self._session.cluster, kinds, planned.health),
-            )
-            self._synced(revision)
-
-    def _full(self) -> bool:
-        """Whether this pass trusts no proof: the first one, every Nth, and after a change."""
-        seen = fingerprint(self._session.cluster, self._session.discovery)
-        full = not seen or seen != self._surroundings or self._since_full >= FULL_EVERY
-        self._surroundings = seen
-        self._since_full = 1 if full else self._since_full + 1
-        return full
-
-    def _apply(self, planned: Planned, keeper: Keeper) -> Applied:
         def go_on() -> bool:
             return keeper.held() and not self._stop.is_set()
 
-        self._report(replace(self._status, phase="progressing"))
-        seconds = min(APPLY_SECONDS, max(10.0, self._options.interval))
-        return self._session.apply(planned, timeout=seconds, go_on=go_on)
-
-    def _after(self, applied: Applied, revision: Revision) -> None:
-        self._status = _with_health(replace(self._status, drift=()), applied.health)
-        for failure in applied.failures:
-            self._tell(f"failed: {failure.key}: {failure.what}")
-        if applied.failures:
-            first = applied.failures[0]
-            text = f"{len(applied.failures)} objects failed; first: {first.key}: {first.what}"
-            self._status = replace(self._status, phase="failed", message=text)
-        elif not applied.ok:
-            text = "; ".join(self._status.unhealthy[:3])
-            self._tell(f"revision {revision.short} is not healthy yet: {text}")
-            self._status = replace(self._status, phase="progressing", message=text)
-        else:
-            took = human_seconds(applied.seconds)
-            self._tell(f"revision {revision.short} is live and healthy after {took}")
-            self._synced(revision)
-
-    def _synced(self, revision: Revision) -> None:
-        self._status = replace(
-            self._status,
-            phase="synced",
-            applied_commit=revision.commit,
-            signed_by=revision.signed_by,
-            applied_at=self._status.applied_at
-            if self._status.applied_commit == revision.commit
-            else stamp(),
+        options = self._options
+        watching = options.watches and not options.once
+        follower = Follower(self._session.cluster) if watching else None
+        reconciler = Reconciler(
+            self._session,
+            self._reporter,
+            follower,
+            mode=options.mode,
+            pass_seconds=options.interval,
+            health_timeout=options.health_timeout,
         )
-
-    def _report(self, status: LoopStatus) -> None:
-        """Write the status where it can be read; a server that is away does not end the loop."""
-        self._status = status
         try:
-            write_status(self._session.cluster, self._session.app, status)
-        except OpslibError as error:
-            self._tell(f"the status could not be written: {error.what}")
+            while go_on():
+                ok = reconciler.poll(go_on)
+                until = self._next_poll(ok, reconciler)
+                if options.once:
+                    return
+                self._wait(until, reconciler, go_on)
+        finally:
+            if follower:
+                follower.close()
 
-    def _tell(self, line: str) -> None:
-        if line != self._told:
-            self._say(line)
-        self._told = line
+    def _next_poll(self, ok: bool, reconciler: Reconciler) -> float:
+        """Report, and return the monotonic time of the next poll."""
+        self._errors = 0 if ok else self._errors + 1
+        seconds = self._wait_seconds()
+        if patience := reconciler.patience:
+            # A revision on trial is judged when its time is up, not at some poll after it.
+            seconds = min(seconds, patience)
+        moment = stamp(now() + timedelta(seconds=seconds))
+        self._reporter.note(errors_in_a_row=self._errors, next_poll=moment)
+        self._reporter.write()
+        return time.monotonic() + seconds
 
+    def _wait_seconds(self) -> float:
+        base = self._options.interval
+        if self._errors > 1:
+            base = min(max(MAX_BACKOFF, base), base * 2.0 ** min(self._errors - 1, 20))
+        return base * random.uniform(1 - JITTER, 1 + JITTER)  # noqa: S311  # jitter, not a secret
 
-def _with_health(status: LoopStatus, states: tuple[HealthOf, ...]) -> LoopStatus:
-    bad = [state for state in states if state.health is not Health.CURRENT]
-    worst = "Current"
-    if bad:
-        failed = any(state.health is Health.FAILED for state in bad)
-        worst = str(Health.FAILED if failed else bad[0].health)
-    lines = tuple(f"{state.key}: {state.health}: {state.message}" for state in bad)
-    return replace(status, health=worst, unhealthy=lines)
+    def _wait(self, until: float, reconciler: Reconciler, go_on: GoOn) -> None:
+        """Wait for the time of the next poll; whatever moves before it is seen to at once."""
+        while go_on() and (left := until - time.monotonic()) > 0:
+            self._stop.wait(min(TICK, left))
+            if time.monotonic() < self._calm_until or not go_on():
+                continue
+            if reconciler.stirred(go_on):
+                self._calm_down()
+                self._reporter.write()
+                until = min(until, time.monotonic() + (reconciler.patience or self._wait_seconds()))
 
-
-def _counts(planned: Planned) -> str:
-    counts = planned.prepared.plan.counts
-    return ", ".join(f"{number} {action}" for action, number in counts.items() if number)
+    def _calm_down(self) -> None:
+        """Look less often when it is stirred again and again: somebody else writes, too."""
+        moment = time.monotonic()
+        self._hurries = 0 if moment - self._calm_until > QUIET else min(self._hurries + 1, 20)
+        pause = min(self._options.interval, TICK * 2.0**self._hurries)
+        if self._hurries == FIGHT:
+            self._reporter.tell("it moves again and again: somebody else writes it, too")
+        self._calm_until = moment + pause

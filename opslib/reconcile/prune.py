@@ -27,12 +27,15 @@ class PruneLimits:
     """How much one plan may delete unasked, and which objects were confirmed by name.
 
     ``count`` objects and ``percent`` of the inventory at most; one object is always within
-    the percentage. ``confirmed`` holds texts such as ``"ConfigMap production/old"``.
+    the percentage. ``confirmed`` holds texts such as ``"ConfigMap production/old"``, and
+    ``spared`` those of objects that a failed revision found and took over: never deleted
+    unless confirmed.
     """
 
     count: int = 10
     percent: float = 20
     confirmed: frozenset[str] = frozenset()
+    spared: frozenset[str] = frozenset()
 
 
 def deletions(
@@ -108,6 +111,7 @@ def _kept(
     system = key.kind == "Namespace" and (key.name == "default" or key.name.startswith("kube-"))
     user = used.get(key.name, "") if (key.group, key.kind) == ("", "Namespace") else ""
     unnamed = (key.group, key.kind) in BY_NAME_ONLY and str(key) not in limits.confirmed
+    spared = str(key) in limits.spared - limits.confirmed
     reasons = (
         (same, f"it is the same object as {same}, which Git has"),
         (metadata.get("deletionTimestamp"), "it is being deleted already"),
@@ -117,6 +121,7 @@ def _kept(
         (owners, f"{', '.join(owners)} owns it"),
         (user, f"{user} is in this namespace"),
         (system, "this namespace is never deleted"),
+        (spared, f"it was there before a revision that failed took it over: --prune '{key}'"),
         (unnamed, f"a {key.kind} is deleted only when named: --prune '{key}'"),
     )
     return next((reason for applies, reason in reasons if applies), "")

@@ -30,6 +30,7 @@ from opslib.reconcile.health_file import SHIPPED, HealthRules, load_health_rules
 from opslib.reconcile.inventory import make_namespace, read_inventory
 from opslib.reconcile.planner import Prepared, make_plan
 from opslib.reconcile.prune import PruneLimits
+from opslib.reconcile.trials import Trials, change_trials, read_trials
 from opslib.source.mirror import Mirror, Source
 from opslib.source.render import Rendered, render
 from opslib.source.trust import UNVERIFIED, Verification
@@ -50,6 +51,7 @@ class Planned:
     waits: tuple[str, ...] = ()
     """Why the apps that this one depends on are not ready; with any, nothing is written."""
     health: HealthRules = SHIPPED
+    trials: Trials = field(default_factory=Trials)
 
     @property
     def blocking(self) -> tuple[str, ...]:
@@ -114,12 +116,21 @@ class Session:
         revision = self.mirror.resolve(commit)
         return replace(revision, signed_by=self._signers.get(revision.commit, ""))
 
-    def plan(self, revision: Revision, *, full: bool = False) -> Planned:
+    def plan(
+        self, revision: Revision, *, full: bool = False, confirmed: frozenset[str] = frozenset()
+    ) -> Planned:
         """Render a revision, check it against the policy, and compare it with the cluster.
 
         ``full`` asks the server about every object, also about those proven unchanged.
+        ``confirmed`` names objects that may be deleted beside those that ``limits`` names.
         """
         rendered, report, rules = self._checked(revision)
+        trials = read_trials(self.cluster, self.app)
+        limits = replace(
+            self.limits,
+            confirmed=self.limits.confirmed | confirmed,
+            spared=frozenset(map(str, trials.adopted)),
+        )
         desired = declare(rendered.resources, self.discovery, namespace=self.namespace)
         own = self._appfile(revision)
         prepared = make_plan(
@@ -129,15 +140,15 @@ class Session:
             revision,
             desired,
             is_ancestor=self.mirror.is_ancestor,
-            limits=self.limits,
+            limits=limits,
             leave=own.leave,
             full=full,
-            warnings=(*self.mirror.warnings, *rendered.warnings),
+            warnings=(*self.mirror.warnings, *rendered.warnings, *_warned(trials, revision)),
             progress=self.progress,
         )
         needed = own.depends_on if prepared.plan.writes else ()
         waits = not_ready(self.cluster, self.discovery, self.app, needed)
-        return Planned(prepared, rendered, report, waits, rules)
+        return Planned(prepared, rendered, report, waits, rules, trials)
 
     def _appfile(self, revision: Revision) -> AppFile:
         """Return what the folder says of its app, in ``opslib.yaml``; nothing where it is not."""
@@ -199,7 +210,7 @@ class Session:
                 where=f"dependsOn of {self.app.name}",
                 hint="apply it when they are healthy; a loop does so by itself",
             )
-        return apply_plan(
+        applied = apply_plan(
             self.cluster,
             self.discovery,
             planned.prepared,
@@ -209,6 +220,21 @@ class Session:
             evidence=evidence,
             go_on=go_on,
             rules=planned.health,
+        )
+        if applied.ok and wait and go_on():
+            self._settle_trials(planned)
+        return applied
+
+    def _settle_trials(self, planned: Planned) -> None:
+        """Forget the failures before a revision that is whole and healthy now."""
+        commit = planned.prepared.plan.revision.commit
+        if commit == planned.prepared.inventory.commit and not planned.trials.quarantined(commit):
+            return
+        declared = planned.prepared.desired.keys
+        change_trials(
+            self.cluster,
+            self.app,
+            lambda t: t.settled(lambda old: self.mirror.is_ancestor(old, commit), declared),
         )
 
     def lease(self, holder: str = "") -> Lease:
@@ -234,8 +260,26 @@ class Session:
         lease = self.lease()
         if not lease.try_acquire():
             raise lease.busy()
-        with Keeper(lease) as keeper:
+        with Keeper(lease) as keeper, self.fenced(keeper.held):
             yield keeper.held
+
+    @contextlib.contextmanager
+    def fenced(self, held: Callable[[], bool]) -> Iterator[None]:
+        """Let nothing be written in the block once ``held`` says no, at the last moment."""
+        plain, self.cluster = self.cluster, self.cluster.fenced(held)
+        try:
+            yield
+        finally:
+            self.cluster = plain
+
+
+def _warned(trials: Trials, revision: Revision) -> list[str]:
+    """Say that a person is about to apply what the loop took back."""
+    one = trials.quarantined(revision.commit)
+    if one is None:
+        return []
+    text = f"revision {one.short} is quarantined since {one.since[:19]}Z: {one.reason}"
+    return [f"{text}; an apply that ends healthy releases it"]
 
 
 def open_session(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import asdict, dataclass, field, fields, replace
 from typing import Any
 
 from opslib.core.clock import stamp
@@ -12,6 +12,8 @@ from opslib.core.model import Manifest
 from opslib.kube.client import Cluster
 from opslib.kube.errors import ApiError
 from opslib.reconcile.app import SYSTEM_NAMESPACE, App
+from opslib.reconcile.trials import Quarantine
+from opslib.source.revert import Proposal
 
 FORMAT = "opslib.dev/status/v1"
 _COLLECTION = f"/api/v1/namespaces/{SYSTEM_NAMESPACE}/configmaps"
@@ -21,9 +23,14 @@ _COLLECTION = f"/api/v1/namespaces/{SYSTEM_NAMESPACE}/configmaps"
 class LoopStatus:
     """The last word of a loop about one app; all times are RFC 3339 in UTC, "" for never.
 
-    ``phase``: starting, synced, progressing, drifted, failed, error or stopped.
-    ``source_error`` is why the source's head could not be had or was refused, while the last
-    good revision is kept. ``signed_by`` is of the applied commit, where that was verified.
+    ``phase``: starting, synced, progressing, drifted, failed, error, waiting (for an
+    app that this one depends on), quarantined or stopped.
+    ``tried_commit`` is the source's head, ``applied_commit`` what is live. ``source_error`` is
+    why the source's head could not be had or not be applied, while the last good revision is
+    kept. ``quarantined`` is the head that failed, ``proposal`` how it may be taken back in Git,
+    ``kept`` what Git does not have and is not deleted, each with the reason. ``unwatched`` is
+    what can only be read at each poll. ``signed_by`` is of the applied commit, where that was
+    verified.
     """
 
     app: str
@@ -44,8 +51,13 @@ class LoopStatus:
     drift: tuple[str, ...] = ()
     errors_in_a_row: int = 0
     next_poll: str = ""
+    health_timeout_seconds: float = 0.0
     source_error: str = ""
     signed_by: str = ""
+    quarantined: Quarantine | None = None
+    proposal: Proposal | None = None
+    kept: tuple[str, ...] = ()
+    unwatched: tuple[str, ...] = ()
     updated_at: str = field(default="", compare=False)
 
     def as_dict(self) -> dict[str, Any]:
@@ -92,8 +104,15 @@ def list_statuses(cluster: Cluster) -> list[LoopStatus]:
 
 
 def _read(live: Manifest) -> LoopStatus:
+    """Read what any version of the kit wrote: fields that are new to it are left out."""
     document = json.loads(live["data"]["status"])
-    document.pop("format", None)
-    for name in ("unhealthy", "drift"):
-        document[name] = tuple(document[name])
-    return LoopStatus(**document)
+    known = {f.name: document[f.name] for f in fields(LoopStatus) if f.name in document}
+    for name, value in known.items():
+        if isinstance(value, list):
+            known[name] = tuple(value)
+    if row := known.get("quarantined"):
+        known["quarantined"] = Quarantine(**row)
+    if row := known.get("proposal"):
+        lists = {name: tuple(row[name]) for name in ("commits", "commands")}
+        known["proposal"] = Proposal(**{**row, **lists})
+    return LoopStatus(**known)

@@ -25,6 +25,7 @@ from opslib.source.export import write_files
 from opslib.source.fetching import BROKEN, fetch_into, is_bare
 from opslib.source.memory import Memory
 from opslib.source.refs import Found, branch_of_head, check_ref, find, vanished
+from opslib.source.revert import Proposal, propose
 from opslib.source.snapshot import Damaged, Snapshot, clean_path, printable
 from opslib.source.transport import Git, uncommitted, work_tree
 from opslib.source.verify import Verdict
@@ -238,6 +239,11 @@ class Mirror:
     def is_ancestor(self, older: str, newer: str) -> bool:
         """Whether ``older`` is in the history of ``newer``; False when either is unknown."""
         return is_bare(self._git.folder) and history.is_ancestor(self._git, older, newer)
+
+    def revert(self, good: str, bad: str, reason: str) -> Proposal:
+        """Propose the commit that brings the source's folder back from ``bad`` to ``good``."""
+        folder, good, bad = clean_path(self.source.path), self._commit(good), self._commit(bad)
+        return self._sound(lambda: propose(self._git, good, bad, folder, reason))
 
     # -- what the above is made of
 

@@ -127,6 +127,44 @@ def test_the_loop_applies_and_ends_cleanly_on_sigterm(
     server.request("DELETE", f"/api/v1/namespaces/{namespace}-app")
 
 
+def test_a_failed_revision_is_taken_back_and_released(
+    opslib: Opslib, tmp_path: Path, namespace: str
+) -> None:
+    """With --once: exit 1, a status that says what to do, a warning to who plans, a release."""
+    repo, app = tmp_path / "shop", f"q-{namespace}"
+    (repo / "app").mkdir(parents=True)
+    text = (
+        "apiVersion: apps/v1\nkind: Deployment\nmetadata: {name: app}\nspec:\n"
+        "  selector: {matchLabels: {app: app}}\n"
+        "  template:\n    metadata: {labels: {app: app}}\n"
+        "    spec: {containers: [{name: app, image: registry.example/app:IMAGE}]}\n"
+    )
+    git(tmp_path, "init", "-q", "-b", "main", str(repo))
+    for image in ("v1", "does-not-exist"):
+        (repo / "app" / "d.yaml").write_text(text.replace("IMAGE", image))
+        git(repo, "add", "-A")
+        git(repo, "commit", "-qm", f"image {image}")
+        common = ("--repo", repo, "--path", "app", "--app", app)
+        patience = "1m" if image == "v1" else "3s"
+        once = ("--once", "--health-timeout", patience, "--json")
+        ended = opslib("watch", *common, "-n", namespace, *once)
+        assert ended.code == (0 if image == "v1" else 1), ended.err
+    bad = git(repo, "rev-parse", "HEAD")
+    assert (ended.json["phase"], ended.json["quarantined"]["commit"]) == ("quarantined", bad)
+    assert ended.json["proposal"]["commands"][0] == f"git revert --no-commit {bad}"
+    status = opslib("watch", *common, "--status")
+    assert f"--release {bad[:12]}" in status.out
+    assert "git revert" in status.out
+    warned = opslib("plan", *common, "-n", namespace)
+    assert f"revision {bad[:12]} is quarantined since" in warned.out + warned.err
+    refused = opslib("watch", *common, "--release", "1234567")
+    assert refused.code == 2
+    assert bad[:12] in refused.told()
+    released = opslib("watch", *common, "--release", bad[:10], "--json")
+    assert released.json["released"]["commit"] == bad
+    assert "quarantined since" not in opslib("plan", *common, "-n", namespace).out
+
+
 def test_the_sandbox_verbs(own_sandbox: str) -> None:
     """Up, status, env, down: what they print points other programs at the control plane."""
     up = run("sandbox", "up", "--name", own_sandbox, "--nodes", "1", "--json")

@@ -10,9 +10,9 @@ from typing import Any
 
 import pytest
 
-from opslib.kube.client import Cluster
+from opslib.kube.client import Cluster, Cut
 from opslib.kube.errors import ApiError, Refused, Unreachable
-from opslib.kube.watch import Event, watch
+from opslib.kube.watch import Event, changes, watch
 
 from .conftest import Asked, Fake, Reply, connected, serving
 
@@ -213,3 +213,87 @@ def test_server_that_went_away(tmp_path: Path) -> None:
         assert list(events) == []
         with pytest.raises(Unreachable):
             next(watch(cluster, "/api/v1/pods", seconds=1))
+
+
+def follow(
+    watches: Script, tmp_path: Path, *, until: int, version: int = 5
+) -> tuple[list[str | None], Fake]:
+    """Follow a server from now on until so many events: names, and None for "look yourself"."""
+
+    def answer(reply: Reply, asked: Asked) -> None:
+        if asked.query.get("watch"):
+            watches.pop(0)(reply) if watches else reply.lines()
+        else:
+            reply.json(listed(version, item("a", 3)))
+
+    seen: list[str | None] = []
+    with serving(answer) as fake, connected(fake, tmp_path / "k") as cluster:
+        cut = Cut()
+        for found in changes(cluster, "/api/v1/pods", cut=cut):
+            seen.append(found.object["metadata"]["name"] if found else None)
+            if len(seen) == until:
+                cut.end()
+    return seen, fake
+
+
+def test_changes_reads_no_list(tmp_path: Path) -> None:
+    """Only the present version is asked for, with one object at most, and metadata is enough."""
+    script: Script = [lambda reply: reply.lines(event("MODIFIED", "a", 6))]
+    seen, fake = follow(script, tmp_path, until=2)
+    assert seen == [None, "a"]
+    first, second = [a for a in fake.asked if a.path == "/api/v1/pods"][:2]
+    assert first.query == {"limit": "1"}
+    assert "as=PartialObjectMetadataList" in first.headers["accept"]
+    assert second.query["resourceVersion"] == "5"
+    assert second.query["allowWatchBookmarks"] == "true"
+    assert "as=PartialObjectMetadata;" in second.headers["accept"]
+
+
+def test_changes_tells_of_gaps(tmp_path: Path) -> None:
+    """A broken connection is taken up where it was; after a 410 the caller looks for himself."""
+    script: Script = [
+        lambda reply: reply.lines(event("MODIFIED", "a", 6), end=False),
+        lambda reply: reply.lines(event("DELETED", "a", 7)),
+        lambda reply: reply.json({"code": 410}, 410),
+        lambda reply: reply.lines(event("ADDED", "b", 8)),
+    ]
+    seen, fake = follow(script, tmp_path, until=5)
+    assert seen == [None, "a", "a", None, "b"]
+    assert versions(fake)[:4] == ["5", "6", "7", "5"]
+
+
+def test_changes_of_real_objects_without_their_content(cluster: Cluster, namespace: str) -> None:
+    """The real server sends names and versions of what changes, and no data."""
+    path = f"/api/v1/namespaces/{namespace}/secrets"
+    cut = Cut()
+    seen: list[Event] = []
+    for found in changes(cluster, path, cut=cut):
+        if found is None:
+            body = {"metadata": {"name": "s"}, "stringData": {"password": "correct-horse"}}
+            cluster.request("POST", path, body=body)
+            continue
+        seen.append(found)
+        cut.end()
+    assert [(one.type, one.object["kind"]) for one in seen] == [("ADDED", "PartialObjectMetadata")]
+    assert "data" not in seen[0].object
+
+
+def test_a_cut_wakes_up_who_waits(cluster: Cluster, namespace: str) -> None:
+    """A watch on which nothing happens ends at once when another thread cuts it, over TLS too."""
+    cut = Cut()
+    begun = threading.Event()
+
+    def read() -> None:
+        for found in changes(cluster, f"/api/v1/namespaces/{namespace}/pods", cut=cut):
+            assert found is None
+            begun.set()
+
+    thread = threading.Thread(target=read)
+    thread.start()
+    assert begun.wait(10)
+    time.sleep(0.5)  # the watch itself is under way
+    began = time.monotonic()
+    cut.end()
+    thread.join(timeout=10)
+    assert not thread.is_alive()
+    assert time.monotonic() - began < 3

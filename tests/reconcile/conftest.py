@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import uuid
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -17,8 +18,13 @@ from opslib.reconcile.app import App
 from opslib.reconcile.appfile import Leave
 from opslib.reconcile.apply import Applied, apply_plan
 from opslib.reconcile.desired import declare
+from opslib.reconcile.loop import LoopOptions
 from opslib.reconcile.planner import Prepared, make_plan
 from opslib.reconcile.prune import PruneLimits
+from opslib.reconcile.session import open_session
+from opslib.source.mirror import Source
+
+from .loops import Repository, Running
 
 
 def resources(text: str, path: str = "app.yaml") -> list[Resource]:
@@ -134,3 +140,32 @@ spec:
           resources:
             limits: {{cpu: 1000m, memory: 64Mi}}
 """
+
+
+Start = Callable[..., Running]
+
+
+@pytest.fixture
+def repository(tmp_path: Path) -> Repository:
+    """Return an empty repository."""
+    return Repository(tmp_path / "repo")
+
+
+@pytest.fixture
+def start(bench: Workbench, repository: Repository) -> Iterator[Start]:
+    """Start loops of one app; all end with the test."""
+    loops: list[Running] = []
+
+    def one(**options: Any) -> Running:
+        session = open_session(
+            bench.server,
+            Source(str(repository.folder), "", "app"),
+            app=bench.app.name,
+            namespace=bench.namespace,
+        )
+        loops.append(Running(session, LoopOptions(**{"interval": 1.0, **options})))
+        return loops[-1]
+
+    yield one
+    for loop in loops:
+        loop.end()

@@ -21,7 +21,7 @@ from opslib.reconcile.wait import HealthOf, health_of
 from opslib.source.mirror import Source
 
 from .conftest import Workbench, config_map, deployment
-from .test_loop import Repository
+from .loops import Repository
 
 F, C, P = Health.FAILED, Health.CURRENT, Health.IN_PROGRESS
 
