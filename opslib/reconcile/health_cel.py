@@ -23,6 +23,9 @@ LENGTH, DEPTH = 1000, 3
 STEPS = 20_000_000
 """Values of the object, times turns of the macros, that one evaluation may touch: seconds."""
 
+TRIAL = 10_000
+"""Turns of the macros over what is written in an expression itself, at most."""
+
 ROOTS = ("self", "metadata", "spec", "status", "data")
 """What an expression sees: the whole object, and its parts, which are empty where missing."""
 
@@ -73,11 +76,14 @@ class Expression:
 
     def _afford(self, value: Any) -> None:
         total, longest = _sizes(value)
-        # A list that is written in the expression has a comma between each two.
-        turns = max(longest, self.source.count(",") + 1) ** self.depth
-        if turns * total > STEPS:
+        if max(longest, self._width) ** self.depth * total > STEPS:
             size = f"{total} values, {longest} in one list"
             raise NotAnswered(f"the object is too large for it: {size}")
+
+    @property
+    def _width(self) -> int:
+        """Return how long a list may be that is written in the expression itself."""
+        return self.source.count(",") + 1
 
     @cached_property
     def _program(self) -> Any:
@@ -102,6 +108,8 @@ def read(source: str, *, compiled: bool = True) -> Expression:
     tokens = _checked(list(_tokens(text)))
     names = {token.text for token in tokens if token.kind == "name"}
     expression = Expression(text, _depth(tokens), tuple(root for root in ROOTS if root in names))
+    if expression._width**expression.depth > TRIAL:  # noqa: SLF001  # the same module
+        raise ValueError("macros inside each other go over a list that is too long")
     if not compiled:
         return expression
     try:

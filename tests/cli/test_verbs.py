@@ -18,7 +18,17 @@ from opslib.source.example import create_example
 
 from .conftest import Opslib, git, run
 
-HEAVY = ("kubernetes", "pandas", "papermill", "plotly", "jsonschema", "rich", "pydantic", "git")
+HEAVY = (
+    "cel",
+    "kubernetes",
+    "pandas",
+    "papermill",
+    "plotly",
+    "jsonschema",
+    "rich",
+    "pydantic",
+    "git",
+)
 VERBS = ("upgrade", "plan", "apply", "check", "watch", "run", "demo")
 GROUPS = {
     "sandbox": ("up", "down", "status", "env"),

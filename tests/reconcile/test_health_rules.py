@@ -192,6 +192,7 @@ def test_bad_files(text: str, words: str) -> None:
     assert any(words in line for line in problems(text))
 
 
+LIST = "[" + "1, " * 90 + "1]"
 HOSTILE = {
     "too long": "true || " * 200 + "true",
     "too deep": "self.all(a, self.all(b, self.all(c, self.all(d, true))))",
@@ -210,6 +211,7 @@ HOSTILE = {
     "a function of ours": "open('/etc/passwd') == 1",
     "a method of strings": "'a'.format([1]) == 'a'",
     "nothing": "   ",
+    "long lists of its own": f"{LIST}.all(a, {LIST}.all(b, {LIST}.all(c, true)))",
     "a number": "1 + 1",
     "a text and a number": "'a' + 1 == 2",
 }
