@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import date
+from pathlib import Path
 
 import pytest
 
@@ -34,6 +35,14 @@ def test_a_good_file_is_read() -> None:
     assert leave.expires == date(2027, 3, 31)
     assert str(leave.origin) == "prod/opslib.yaml:5"
     assert "KEDA until 2027-03-31: it is scaled" in leave.why
+
+
+def test_the_documented_example_is_one() -> None:
+    """What docs/app-file.md shows can be copied."""
+    page = (Path(__file__).parents[2] / "docs" / "app-file.md").read_text(encoding="utf-8")
+    read = load_appfile(page.split("```yaml\n")[1].split("```")[0], "opslib.yaml")
+    assert read.depends_on == ("platform",)
+    assert read.leave[0].to == "KEDA"
 
 
 @pytest.mark.parametrize(

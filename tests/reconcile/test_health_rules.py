@@ -7,6 +7,7 @@ import subprocess
 import sys
 import time
 from importlib.resources import files
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -23,20 +24,9 @@ HEAD = "apiVersion: opslib.dev/v1alpha1\nkind: HealthRules\nrules:\n"
 SHIPPED_TEXT = files("opslib.reconcile").joinpath("health_shipped.yaml").read_text("utf-8")
 P, C, F, U = Health.IN_PROGRESS, Health.CURRENT, Health.FAILED, Health.UNKNOWN
 
-# The example of the documentation.
-EXAMPLE = """apiVersion: opslib.dev/v1alpha1
-kind: HealthRules
-rules:
-  - group: example.dev
-    kind: Queue
-    source: https://example.dev/docs/queue#status
-    inProgress: "!has(status.leader)"
-    failed: has(status.shards) && status.shards.exists(s, s.state == 'lost')
-    current: status.inSync >= spec.replicas
-  - group: networking.k8s.io
-    kind: Ingress
-    current: "true"
-"""
+DOCUMENTATION = Path(__file__).parents[2] / "docs" / "health.md"
+EXAMPLE = DOCUMENTATION.read_text(encoding="utf-8").split("```yaml\n")[1].split("```")[0]
+"""The example of the documentation."""
 
 
 def one(**expressions: str) -> HealthRules:
