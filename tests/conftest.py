@@ -68,6 +68,7 @@ def pytest_collection_finish(session: pytest.Session) -> None:
         return
     if any("sandbox" in getattr(item, "fixturenames", ()) for item in session.items):
         binaries.resolve(_Lines(session))
+        binaries.own_kubectl(_Lines(session))
 
 
 @pytest.fixture(scope="session")

@@ -14,6 +14,7 @@ import typer
 if TYPE_CHECKING:
     from opslib.core.model import Revision
     from opslib.kube.client import Cluster
+    from opslib.reconcile.prune import PruneLimits
     from opslib.reconcile.session import Session
     from opslib.view.progress import Bar
 
@@ -55,9 +56,37 @@ Prune = Annotated[
     list[str] | None,
     typer.Option("--prune", help="Confirm one delete by name: 'KIND NAMESPACE/NAME'. Repeatable."),
 ]
+PruneCount = Annotated[
+    int, typer.Option("--prune-count", min=0, help="Most deletes without naming each.")
+]
+PrunePercent = Annotated[
+    float,
+    typer.Option("--prune-percent", min=0, max=100, help="The same, in percent of the inventory."),
+]
 AcceptRewrite = Annotated[
     bool,
-    typer.Option("--accept-rewrite", help="Go on although the branch's history was rewritten."),
+    typer.Option(
+        "--accept-rewrite",
+        help="Go on although the branch's history was rewritten, or the commit does not follow "
+        "the last applied one.",
+    ),
+]
+Verify = Annotated[
+    str,
+    typer.Option(
+        "--verify",
+        envvar="OPSLIB_VERIFY",
+        help="What must be signed by a trusted key: none, head, or every commit since the last "
+        "applied one; default: head where --trust is given.",
+    ),
+]
+Trust = Annotated[
+    list[Path] | None,
+    typer.Option(
+        "--trust",
+        envvar="OPSLIB_TRUST",
+        help="File of trusted keys: OpenPGP public keys, or allowed_signers of ssh. Repeatable.",
+    ),
 ]
 Timeout = Annotated[str, typer.Option("--timeout", help="Longest wait, such as 90s or 5m.")]
 
@@ -102,6 +131,13 @@ def seconds(text: str) -> float:
     return parse_duration(text, name="--timeout")
 
 
+def limits_of(prune: list[str] | None, count: int, percent: float) -> PruneLimits:
+    """Return the limits of a prune that the options of a verb name."""
+    from opslib.reconcile.prune import PruneLimits
+
+    return PruneLimits(count, percent, frozenset(prune or ()))
+
+
 def session(
     kubeconfig: Path | None,
     context: str | None,
@@ -111,21 +147,25 @@ def session(
     app: str,
     *,
     namespace: str = "",
-    prune: list[str] | None = None,
+    limits: PruneLimits | None = None,
     accept_rewrite: bool = False,
+    verify: str = "",
+    trust: list[Path] | None = None,
     progress: Bar,
 ) -> tuple[Session, Revision]:
     """Connect to cluster and source, fetch, and return both with the pinned commit."""
-    from opslib.reconcile.prune import PruneLimits
     from opslib.reconcile.session import open_session
     from opslib.source.mirror import Source
+    from opslib.source.verify import verification
 
+    signed = verification(verify, trust or ())
     one = open_session(
         cluster(kubeconfig, context),
         Source(repo, revision, path),
         app=app,
         namespace=namespace,
-        limits=PruneLimits(confirmed=frozenset(prune or ())),
+        limits=limits,
         progress=progress,
+        verify=signed,
     )
     return one, one.fetch(accept_rewrite=accept_rewrite)

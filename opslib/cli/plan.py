@@ -16,11 +16,16 @@ from opslib.cli.common import (
     Kubeconfig,
     Namespace,
     Prune,
+    PruneCount,
+    PrunePercent,
     Ref,
     Repo,
     Timeout,
+    Trust,
+    Verify,
     bar,
     emit,
+    limits_of,
     say,
     seconds,
     session,
@@ -45,6 +50,10 @@ def plan(
     app: AppName = "",
     namespace: Namespace = "",
     prune: Prune = None,
+    prune_count: PruneCount = 10,
+    prune_percent: PrunePercent = 20,
+    verify: Verify = "",
+    trust: Trust = None,
     accept_rewrite: AcceptRewrite = False,
     kubeconfig: Kubeconfig = None,
     context: Context = None,
@@ -56,10 +65,12 @@ def plan(
 
     Exit 0 whether or not there are changes; 2 when the plan could not be applied.
     """
+    limits = limits_of(prune, prune_count, prune_percent)
     with bar() as progress:
         one, pinned = session(
             kubeconfig, context, repo, path, revision, app,
-            namespace=namespace, prune=prune, accept_rewrite=accept_rewrite, progress=progress,
+            namespace=namespace, limits=limits, accept_rewrite=accept_rewrite,
+            verify=verify, trust=trust, progress=progress,
         )  # fmt: skip
         planned = one.plan(pinned, full=full)
     _show(planned, as_json=json, unchanged=unchanged)
@@ -74,6 +85,8 @@ def check(
     app: AppName = "",
     namespace: Namespace = "",
     full: Full = False,
+    verify: Verify = "",
+    trust: Trust = None,
     accept_rewrite: AcceptRewrite = False,
     kubeconfig: Kubeconfig = None,
     context: Context = None,
@@ -83,7 +96,8 @@ def check(
     with bar() as progress:
         one, pinned = session(
             kubeconfig, context, repo, path, revision, app,
-            namespace=namespace, accept_rewrite=accept_rewrite, progress=progress,
+            namespace=namespace, accept_rewrite=accept_rewrite,
+            verify=verify, trust=trust, progress=progress,
         )  # fmt: skip
         planned = one.plan(pinned, full=full)
     _show(planned, as_json=json, unchanged=False)
@@ -100,6 +114,8 @@ def apply(
     app: AppName = "",
     namespace: Namespace = "",
     prune: Prune = None,
+    prune_count: PruneCount = 10,
+    prune_percent: PrunePercent = 20,
     yes: Annotated[bool, typer.Option("--yes", "-y", help="Apply without asking.")] = False,
     approve: Annotated[
         str, typer.Option("--approve", help="Apply only the plan with this hash.")
@@ -109,6 +125,8 @@ def apply(
         bool, typer.Option("--wait/--no-wait", help="Wait for health; only then prune.")
     ] = True,
     full: Full = False,
+    verify: Verify = "",
+    trust: Trust = None,
     accept_rewrite: AcceptRewrite = False,
     kubeconfig: Kubeconfig = None,
     context: Context = None,
@@ -118,10 +136,12 @@ def apply(
     from opslib.rollout import explain
 
     limit = seconds(timeout)
+    limits = limits_of(prune, prune_count, prune_percent)
     with bar() as progress:
         one, pinned = session(
             kubeconfig, context, repo, path, revision, app,
-            namespace=namespace, prune=prune, accept_rewrite=accept_rewrite, progress=progress,
+            namespace=namespace, limits=limits, accept_rewrite=accept_rewrite,
+            verify=verify, trust=trust, progress=progress,
         )  # fmt: skip
         planned = one.plan(pinned, full=full)
     if not json:

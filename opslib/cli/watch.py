@@ -18,10 +18,15 @@ from opslib.cli.common import (
     Json,
     Kubeconfig,
     Namespace,
+    PruneCount,
+    PrunePercent,
     Ref,
     Repo,
+    Trust,
+    Verify,
     cluster,
     emit,
+    limits_of,
     say,
 )
 from opslib.core.errors import InputError
@@ -42,6 +47,10 @@ def watch(
     drift: Annotated[
         str, typer.Option("--drift", help="What to do about drift: correct or report.")
     ] = "correct",
+    prune_count: PruneCount = 10,
+    prune_percent: PrunePercent = 20,
+    verify: Verify = "",
+    trust: Trust = None,
     health_timeout: Annotated[
         str,
         typer.Option(
@@ -81,12 +90,14 @@ def watch(
     from opslib.reconcile.session import open_session
     from opslib.reconcile.status import read_status
     from opslib.source.mirror import Source
+    from opslib.source.verify import verification
 
     period = parse_duration(interval, name="--interval")
     if period < 1:
         raise InputError(f"--interval {interval} is too short", expected="1s or more")
     if drift not in {"correct", "report"}:
         raise InputError(f"--drift {drift!r} is not known", expected="correct or report")
+    signed = verification(verify, trust or ())
     patience = parse_duration(health_timeout, name="--health-timeout")
     if patience < 1:
         raise InputError(f"--health-timeout {health_timeout} is too short", expected="1s or more")
@@ -97,7 +108,15 @@ def watch(
     if release:
         _release(server, _app(app, repo, path), release, as_json=json)
         return
-    one = open_session(server, Source(repo, revision, path), app=app, namespace=namespace)
+    limits = limits_of(None, prune_count, prune_percent)
+    one = open_session(
+        server,
+        Source(repo, revision, path),
+        app=app,
+        namespace=namespace,
+        limits=limits,
+        verify=signed,
+    )
     if accept_rewrite:
         # The history as it is now is accepted; another rewrite, later on, is not.
         one.fetch(accept_rewrite=True)
@@ -108,7 +127,7 @@ def watch(
     last = Loop(one, options, stop, _say_stamped).run()
     if json:
         emit(last.as_dict(), "", as_json=True)
-    if once and last.phase in {"error", "failed", "progressing", "quarantined"}:
+    if once and last.phase in {"error", "failed", "progressing", "quarantined", "waiting"}:
         raise typer.Exit(1)
     if once and last.phase == "drifted":
         raise typer.Exit(4)
@@ -155,6 +174,8 @@ def _print_status(status: LoopStatus, *, as_json: bool) -> None:
         ["phase", status.phase + (f": {status.message}" if status.message else "")],
         ["last revision tried", f"{status.tried_commit[:12] or '-'} at {status.tried_at or '-'}"],
         ["last applied", f"{status.applied_commit[:12] or '-'} at {status.applied_at or '-'}"],
+        *([["signed by", status.signed_by]] if status.signed_by else []),
+        *([["source", status.source_error]] if status.source_error else []),
         ["health", "; ".join([status.health, *status.unhealthy])],
         ["drift", "; ".join(status.drift) or "none"],
         *_quarantine_rows(status),

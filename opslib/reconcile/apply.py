@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -18,13 +18,15 @@ from opslib.kube.discovery import Discovery
 from opslib.kube.errors import ApiError
 from opslib.reconcile.desired import Target
 from opslib.reconcile.evidence import keep_evidence
-from opslib.reconcile.health import Health
+from opslib.reconcile.health import SHIPPED, Health, HealthRules
 from opslib.reconcile.inventory import Inventory, settle, write_ahead
 from opslib.reconcile.mask import scrubbed
-from opslib.reconcile.order import FIRST, stage_of, staged
+from opslib.reconcile.needs import waiting
+from opslib.reconcile.order import FIRST, stage_of, staged, wave_of
 from opslib.reconcile.ownership import takeover
 from opslib.reconcile.plan import Action, Change
 from opslib.reconcile.planner import Judge, Prepared, with_commit
+from opslib.reconcile.replace import replace_object
 from opslib.reconcile.retry import retrying
 from opslib.reconcile.wait import HealthOf, wait_healthy
 
@@ -100,35 +102,72 @@ class _Run:
     progress: Progress
     go_on: Callable[[], bool]
     deadline: float
+    rules: HealthRules = SHIPPED
     written: list[ResourceKey] = field(default_factory=list)
+    seen: dict[ResourceKey, Manifest] = field(default_factory=dict)
     failures: list[Failure] = field(default_factory=list)
 
-    def write_all(self) -> None:
-        """Write all stages; a failed stage holds back those after it."""
-        planned = {c.key: c for c in self.prepared.plan.writes if c.action is not Action.DELETE}
-        targets = [t for t in self.prepared.desired.targets if t.key in planned]
-        total = len(targets)
+    def __post_init__(self) -> None:
+        writes = self.prepared.plan.writes
+        self.planned = {c.key: c for c in writes if c.action is not Action.DELETE}
+
+    def write_all(self, *, wait: bool) -> None:
+        """Write wave by wave; one that failed, or is not healthy, holds back those after it."""
+        targets = self.prepared.desired.targets
+        waves = sorted({target.wave for target in targets})
+        for number, wave in enumerate(waves):
+            members = [target for target in targets if target.wave == wave]
+            if number and (why := self._not_ready(waves[number - 1], wait=wait)):
+                self._hold_back({t.key: why for t in members if t.key in self.planned})
+            else:
+                self._write_wave(members)
+
+    def _not_ready(self, wave: int, *, wait: bool) -> str:
+        """Return why the waves after this one have to wait; "" when it is whole and healthy."""
+        if self.failures:
+            return f"wave {wave} was not written whole"
+        if not wait:
+            return ""
+        before = [t for t in self.prepared.desired.targets if t.wave <= wave]
+        bad = [one for one in self.wait(before) if one.health is not Health.CURRENT]
+        return f"wave {wave} is not healthy: {bad[0].key}: {bad[0].message}" if bad else ""
+
+    def _write_wave(self, members: Sequence[Target]) -> None:
+        """Write stage by stage; what needs something that failed waits, the rest goes on."""
+        targets = [target for target in members if target.key in self.planned]
         for stage in staged(targets, lambda target: target.key):
-            if self.failures:
-                self._hold_back(stage)
-                continue
+            held = self._waiting(stage)
+            self._hold_back({key: f"{cause} was not written" for key, cause in held.items()})
+            free = [target for target in stage if target.key not in held]
             with ThreadPoolExecutor(WRITERS) as pool:
-                jobs = [pool.submit(self._write, t, planned[t.key]) for t in stage]
+                jobs = [pool.submit(self._write, t, self.planned[t.key]) for t in free]
                 for job in jobs:
                     failure = job.result()
                     if failure:
                         self.failures.append(failure)
-                    self.progress.update("applying", len(self.written), total)
-            if stage_of(stage[0].key) == FIRST and not self.failures:
-                self._establish(stage)
+                    self.progress.update("applying", len(self.written), len(self.planned))
+            if stage_of(stage[0].key) == FIRST and free:
+                self._establish(free)
 
-    def _hold_back(self, stage: Sequence[Target]) -> None:
-        text = "not tried: an earlier stage failed"
-        self.failures += [Failure(t.key, text, "held-back", str(t.resource.origin)) for t in stage]
+    def _waiting(self, stage: Sequence[Target]) -> dict[ResourceKey, ResourceKey]:
+        if not self.failures:
+            return {}
+        lost = {failure.key for failure in self.failures}
+        every = self.prepared.desired.targets
+        manifests = (target.resource.manifest for target in stage)
+        return waiting(manifests, [t.resource.manifest for t in every if t.key in lost])
+
+    def _hold_back(self, held: Mapping[ResourceKey, str]) -> None:
+        origins = {t.key: str(t.resource.origin) for t in self.prepared.desired.targets}
+        self.failures += [
+            Failure(key, f"not tried: {why}", "held-back", origins[key])
+            for key, why in held.items()
+        ]
 
     def _establish(self, stage: Sequence[Target]) -> None:
         """Wait until CRDs and Namespaces can be used, then read the server's kinds again."""
-        kinds = {target.key: target.kind for target in stage}
+        lost = {failure.key for failure in self.failures}
+        kinds = {target.key: target.kind for target in stage if target.key not in lost}
         left = max(1.0, min(60.0, self.deadline - time.monotonic()))
         for state in wait_healthy(self.cluster, kinds, timeout=left, go_on=self.go_on):
             if state.health is not Health.CURRENT:
@@ -146,48 +185,58 @@ class _Run:
 
     def _write_locked(self, target: Target, change: Change) -> None:
         """Write under the lock of the plan; plan anew what moved, go on if it is the same."""
+        live = self.prepared.live.get(target.key)
         for _ in range(_CONFLICTS):
             if not self.go_on():
                 raise OpslibError("stopped before this object was written")
             try:
-                self._send(target, change)
+                self._send(target, change, live)
                 return
             except ApiError as error:
                 if error.code not in {404, 409, 422} or not self._moved(target, change):
                     raise
-            change = self._again(target, change)
+            change, live = self._again(target, change)
             if change.action is Action.UNCHANGED:
                 return
         raise ConflictError(f"{target.key} changes faster than it can be written")
 
-    def _send(self, target: Target, change: Change) -> None:
-        manifest = self._adopted(target, change)
-        body = with_commit(manifest, self.prepared.plan.revision.commit)
-        lock = Lock(change.uid, change.resource_version) if change.uid else None
-        if lock and change.takeovers:
-            lock = self._take_over(target, body, lock)
-        # Without a lock the object was absent: what somebody made meanwhile is not overwritten.
-        retrying(
-            lambda: server_side_apply(
-                self.cluster,
-                self.discovery.of(target.resource.manifest, str(target.resource.origin)),
-                body,
-                manager=self.prepared.app.manager,
-                lock=lock,
-                force=lock is not None,
-            )
+    def _send(self, target: Target, change: Change, live: Manifest | None) -> None:
+        """Send one change; ``live`` is the object that it was planned for, at that version."""
+        prepared, manifest = self.prepared, target.resource.manifest
+        body = with_commit(
+            prepared.optouts.adopt(target.key, manifest, live, prepared.app.manager),
+            prepared.plan.revision.commit,
         )
+        lock = Lock(change.uid, change.resource_version) if change.uid else None
+        if lock and change.action is Action.REPLACE:
+            made = self._replace(target, lock)
+        else:
+            if lock and change.takeovers:
+                lock = self._take_over(target, body, lock)
+            # Without a lock it was absent: what somebody made meanwhile is not overwritten.
+            made = retrying(
+                lambda: server_side_apply(
+                    self.cluster,
+                    self.discovery.of(target.resource.manifest, str(target.resource.origin)),
+                    body,
+                    manager=self.prepared.app.manager,
+                    lock=lock,
+                    force=lock is not None,
+                )
+            )
+        if target.key.kind == "Job":  # the only kind that may be gone, and well, at the first look
+            self.seen[target.key] = made
 
-    def _adopted(self, target: Target, change: Change) -> Manifest:
-        """Return the manifest with what is left to others as it is in the version of the plan."""
-        manifest, optouts = target.resource.manifest, self.prepared.optouts
-        if not change.uid or not optouts.notes(target.key, manifest):
-            return manifest
-        path = target.kind.path(target.key.namespace, target.key.name)
-        live = retrying(lambda: self.cluster.find(path))
-        if live is None or Lock.of(live) != Lock(change.uid, change.resource_version):
-            raise ApiError(409, "Conflict", "it moved since it was planned", where=path)
-        return optouts.adopt(target.key, manifest, live)
+    def _replace(self, target: Target, lock: Lock) -> Manifest:
+        prepared = self.prepared
+        return replace_object(
+            self.cluster,
+            target.kind,
+            with_commit(target.resource.manifest, prepared.plan.revision.commit),
+            lock,
+            manager=prepared.app.manager,
+            go_on=self.go_on,
+        )
 
     def _take_over(self, target: Target, body: Manifest, lock: Lock) -> Lock:
         """Make the fields of forgotten managers the app's own; return the lock on what is then.
@@ -232,33 +281,32 @@ class _Run:
         now = Lock.of(live)
         return (now.uid, now.resource_version) != (change.uid, change.resource_version)
 
-    def _again(self, target: Target, change: Change) -> Change:
-        plan, prepared = self.prepared.plan, self.prepared
-        judge = Judge(
-            self.cluster,
-            prepared.app,
-            plan.revision,
-            prepared.desired,
-            {},
-            optouts=prepared.optouts,
-        )
-        fresh, live = judge.again(target)
+    def _again(self, target: Target, change: Change) -> tuple[Change, Manifest | None]:
+        fresh, live = Judge(self.cluster, self.prepared).again(target)
         if fresh.action is Action.UNCHANGED or fresh.same_as(change):
-            return fresh
+            return fresh, live
         raise ConflictError(
             f"{target.key} is not what was planned for: {_what_moved(change, fresh, live)}",
             hint="plan again and look at the difference",
         )
 
-    def wait(self) -> tuple[HealthOf, ...]:
-        """Wait for the health of all that the revision declares."""
+    def wait(self, targets: Iterable[Target]) -> tuple[HealthOf, ...]:
+        """Wait for the health of what the revision declares."""
+        ended = self.prepared.ended
         kinds = {
             t.key: self.discovery.of(t.resource.manifest, str(t.resource.origin))
-            for t in self.prepared.desired.targets
+            for t in targets
+            if t.key not in ended
         }
         left = max(0.0, self.deadline - time.monotonic())
         return wait_healthy(
-            self.cluster, kinds, timeout=left, progress=self.progress, go_on=self.go_on
+            self.cluster,
+            kinds,
+            timeout=left,
+            progress=self.progress,
+            go_on=self.go_on,
+            rules=self.rules,
+            seen=self.seen,
         )
 
     def settle(self, ahead: Inventory, gone: Sequence[ResourceKey]) -> None:
@@ -280,7 +328,7 @@ class _Run:
         """Delete what the plan says, the last stages first; what fails stays in the inventory."""
         deletes = [c for c in self.prepared.plan.changes if c.action is Action.DELETE]
         gone: list[ResourceKey] = []
-        for change in sorted(deletes, key=lambda c: -stage_of(c.key)):
+        for change in sorted(deletes, key=self._last_first):
             kind = self.prepared.kinds[change.key]
             lock = Lock(change.uid, change.resource_version)
             if not self.go_on():
@@ -295,6 +343,14 @@ class _Run:
                 gone.append(change.key)
             self.progress.update("pruning", len(gone), len(deletes))
         return gone
+
+    def _last_first(self, change: Change) -> tuple[int, int]:
+        live = self.prepared.live[change.key]
+        try:
+            wave = wave_of(live)
+        except (TypeError, ValueError):
+            wave = 0  # somebody wrote into the annotation
+        return -wave, -stage_of(change.key)
 
     def _delete(self, change: Change, kind: Any, lock: Lock) -> bool:
         return delete(self.cluster, kind, change.key.namespace, change.key.name, lock=lock)
@@ -323,13 +379,15 @@ def apply_plan(
     progress: Progress = SILENT,
     evidence: Path | None = None,
     go_on: Callable[[], bool] = lambda: True,
+    rules: HealthRules = SHIPPED,
 ) -> Applied:
     """Write what the plan says, wait for health, prune, and settle the inventory.
 
     ``timeout`` in seconds is for the whole. ``evidence`` is the folder for what was live
     before. Without ``wait`` nobody looks at health, so that nothing is pruned and the commit
     does not count as the last good one. ``go_on`` is asked before each write and says whether
-    this process may still write (its lease holds, nobody asked it to stop). Failures of single
+    this process may still write (its lease holds, nobody asked it to stop). ``rules`` are the
+    repository's, for the health of kinds that conditions do not tell. Failures of single
     objects are collected; nothing is pruned unless everything else is written and healthy. Raises
     InputError for a plan with problems, before anything is written.
     """
@@ -338,14 +396,14 @@ def apply_plan(
     if plan.problems:
         raise InputError(f"the plan has {len(plan.problems)} problems: nothing was written")
     kept = keep_evidence(plan, prepared.live, evidence)
-    run = _Run(cluster, discovery, prepared, progress, go_on, started + timeout)
+    run = _Run(cluster, discovery, prepared, progress, go_on, started + timeout, rules)
     versions = {t.key: t.resource.api_version for t in prepared.desired.targets}
     ahead = write_ahead(cluster, prepared.app, prepared.inventory, versions)
-    run.write_all()
+    run.write_all(wait=wait)
     health: tuple[HealthOf, ...] = ()
     gone: list[ResourceKey] = []
     if wait and not run.failures:
-        health = run.wait()
+        health = run.wait(prepared.desired.targets)
         if all(state.health is Health.CURRENT for state in health) and go_on():
             gone = run.prune()
             if not run.failures and go_on():

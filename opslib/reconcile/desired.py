@@ -9,6 +9,7 @@ from dataclasses import dataclass, replace
 from opslib.core.errors import InputError, OpslibError, Problems
 from opslib.core.model import Manifest, Resource, ResourceKey
 from opslib.kube.discovery import Discovery, Kind
+from opslib.reconcile.order import WAVE, wave_of
 
 
 @dataclass(frozen=True)
@@ -18,6 +19,7 @@ class Target:
     resource: Resource
     kind: Kind
     provided: bool = False
+    wave: int = 0
 
     @property
     def key(self) -> ResourceKey:
@@ -64,7 +66,11 @@ def declare(resources: Sequence[Resource], discovery: Discovery, *, namespace: s
             continue
         manifest, notes = _normal(resource, kind, namespace)
         warnings += [f"{resource.origin}: {note}" for note in notes]
-        targets.append(Target(replace(resource, manifest=manifest), kind, provided))
+        one = replace(resource, manifest=manifest)
+        try:
+            targets.append(Target(one, kind, provided, wave_of(manifest)))
+        except (TypeError, ValueError):
+            problems.append(_not_a_wave(one))
     problems += _duplicates(targets)
     if problems:
         raise Problems(problems)
@@ -116,6 +122,15 @@ def _normal(resource: Resource, kind: Kind, namespace: str) -> tuple[Manifest, l
     if (kind.group, kind.kind) == ("", "Secret") and "stringData" in manifest:
         manifest = _secret_data(manifest)
     return manifest, notes
+
+
+def _not_a_wave(resource: Resource) -> InputError:
+    pointer = "/metadata/annotations/" + WAVE.replace("/", "~1")
+    return InputError(
+        f"the wave of {resource.key} is no whole number",
+        where=f"{resource.origin.path}:{resource.line_of(pointer)}",
+        expected=f'{WAVE}: "1"',
+    )
 
 
 def _secret_data(manifest: Manifest) -> Manifest:

@@ -141,7 +141,7 @@ def line_of(path: tuple[Step, ...], resource: Resource) -> int | None:
     node: Any = resource.manifest
     pointer = ""
     for step in path:
-        key = _find(node, step)
+        key = find_step(node, step)
         if key is None:
             break
         node = node[key]
@@ -149,7 +149,8 @@ def line_of(path: tuple[Step, ...], resource: Resource) -> int | None:
     return resource.line_of(pointer)
 
 
-def _find(node: Any, step: Step) -> str | int | None:
+def find_step(node: Any, step: Step) -> str | int | None:
+    """Return the key or index at which a step leads on from a node; None where it does not."""
     if isinstance(node, dict):
         return step if isinstance(step, str) and step in node else None
     if not isinstance(node, list):
@@ -181,6 +182,12 @@ def _show_step(step: Step) -> str:
     if isinstance(step, tuple):
         return ",".join(f"{key}={value}" for key, value in step)
     return f'"{step}"' if isinstance(step, str) else str(step)
+
+
+def list_steps(items: list[Any], path: tuple[Step, ...]) -> list[Step] | None:
+    """Return what names each item of a list, in its order; None where nothing does."""
+    found = _steps(items, items, path)
+    return list(found[0]) if found else None
 
 
 def _leaves(value: Any, path: tuple[Step, ...]) -> Iterator[tuple[tuple[Step, ...], Any]]:

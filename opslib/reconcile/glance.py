@@ -4,33 +4,35 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
-from opslib.core.model import ResourceKey, Revision
+from opslib.core.model import ResourceKey
 from opslib.kube.client import Cluster
 from opslib.kube.discovery import Discovery, Kind
-from opslib.reconcile.app import App
-from opslib.reconcile.desired import Desired, Target
-from opslib.reconcile.health import assess
+from opslib.reconcile.health import HealthRules, assess
 from opslib.reconcile.live import read_live
-from opslib.reconcile.optouts import OptOuts
-from opslib.reconcile.plan import Action, Change
-from opslib.reconcile.planner import WORKERS, Judge
+from opslib.reconcile.plan import Action, Change, PlanProblem
+from opslib.reconcile.planner import WORKERS, Judge, Prepared
 from opslib.reconcile.wait import HealthOf
 
 
 @dataclass(frozen=True)
 class Wanted:
-    """What a plan wanted, without what was live then."""
+    """What a plan wanted, without what was live then, and how health is read."""
 
-    revision: Revision
-    desired: Desired
-    optouts: OptOuts
+    prepared: Prepared
+    rules: HealthRules
 
     @property
     def kinds(self) -> dict[ResourceKey, Kind]:
         """The kind of each declared object."""
-        return {target.key: target.kind for target in self.desired.targets}
+        return {target.key: target.kind for target in self.prepared.desired.targets}
+
+
+def wanted_of(prepared: Prepared, rules: HealthRules) -> Wanted:
+    """Keep of a plan what a later look needs: nothing that was live, and no changes."""
+    plan = replace(prepared.plan, changes=(), warnings=())
+    return Wanted(replace(prepared, plan=plan, live={}), rules)
 
 
 @dataclass(frozen=True)
@@ -44,7 +46,6 @@ class Glance:
 def glance(
     cluster: Cluster,
     discovery: Discovery,
-    app: App,
     wanted: Wanted,
     keys: Iterable[ResourceKey],
 ) -> Glance:
@@ -53,7 +54,7 @@ def glance(
     What cannot be compared counts as drift, so that a whole plan says why.
     """
     looked = frozenset(keys)
-    targets = [target for target in wanted.desired.targets if target.key in looked]
+    targets = [target for target in wanted.prepared.desired.targets if target.key in looked]
     kinds = {target.key: target.kind for target in targets}
     namespace = discovery.find("v1", "Namespace")
     spaces = {
@@ -62,15 +63,17 @@ def glance(
         if namespace and t.key.namespace
     }
     live = read_live(cluster, {**spaces, **kinds})
-    revision, desired = wanted.revision, wanted.desired
-    judge = Judge(cluster, app, revision, desired, live, optouts=wanted.optouts)
-
-    def moved(target: Target) -> bool:
-        found = judge.target(target)
-        return not (isinstance(found, Change) and found.action is Action.UNCHANGED)
-
+    judge = Judge(cluster, replace(wanted.prepared, live=live))
     with ThreadPoolExecutor(WORKERS) as pool:
-        drifted = list(pool.map(moved, targets))
-    drift = frozenset(t.key for t, is_moved in zip(targets, drifted, strict=True) if is_moved)
-    assessed = ((key, assess(live.get(key))) for key in kinds)
+        found = {
+            t.key: one for t, one in zip(targets, pool.map(judge.target, targets), strict=True)
+        }
+    drift = frozenset(key for key, one in found.items() if not _as_planned(one))
+    # A Job that ended and was cleared away is as planned, and there is nothing to look at.
+    there = [key for key, one in found.items() if key in live or not _as_planned(one)]
+    assessed = ((key, assess(live.get(key), rules=wanted.rules)) for key in there)
     return Glance(drift, tuple(HealthOf(key, a.health, a.message) for key, a in assessed))
+
+
+def _as_planned(found: Change | PlanProblem) -> bool:
+    return isinstance(found, Change) and found.action is Action.UNCHANGED

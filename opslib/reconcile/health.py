@@ -15,9 +15,10 @@ from datetime import datetime
 from opslib.core.clock import now
 from opslib.core.model import Manifest
 from opslib.reconcile import health_rules
+from opslib.reconcile.health_file import NO_RULES, SHIPPED, HealthRules
 from opslib.reconcile.health_object import Assessment, Health
 
-__all__ = ["Assessment", "Health", "assess", "worst"]
+__all__ = ["NO_RULES", "SHIPPED", "Assessment", "Health", "HealthRules", "assess", "worst"]
 
 
 WORST_FIRST = (
@@ -32,7 +33,11 @@ WORST_FIRST = (
 
 
 def assess(
-    live: Manifest | None, *, at: datetime | None = None, seen: Manifest | None = None
+    live: Manifest | None,
+    *,
+    at: datetime | None = None,
+    seen: Manifest | None = None,
+    rules: HealthRules = SHIPPED,
 ) -> Assessment:
     """Say how healthy a live object is; None is one that does not exist.
 
@@ -40,13 +45,14 @@ def assess(
     a while. ``seen`` is the object as it was last seen, for one that is gone now: a Job with
     ttlSecondsAfterFinished is cleared away after it ended, and that is no loss
     (https://kubernetes.io/docs/concepts/workloads/controllers/ttlafterfinished/).
+    ``rules`` are those of the repository's health.yaml; default: the package's own alone.
     Nothing is raised: an object of an unexpected shape is Unknown.
     """
     moment = at or now()
     if live is None:
         return health_rules.absent(seen, moment)
     try:
-        return health_rules.present(live, moment)
+        return health_rules.present(live, moment, rules)
     except (TypeError, ValueError, KeyError, AttributeError):
         return Assessment(Health.UNKNOWN, "its status has a shape that its kind does not have")
 

@@ -11,18 +11,17 @@ from __future__ import annotations
 from typing import Any
 
 from opslib.reconcile.health_object import Assessment, Condition, Health, Look, read_conditions
+from opslib.reconcile.health_phases import counts, flags, members, phase
 from opslib.reconcile.health_words import (
     Sense,
     abnormal,
     busy,
     complains,
     done,
-    finite,
     idle,
     positive,
     sense,
     vocabulary,
-    words,
 )
 
 SILENCE_SECONDS = 10.0
@@ -38,9 +37,6 @@ _DECISIVE = ("Ready", "Available", "Healthy", "Succeeded", "Complete", "Complete
 _VERDICTS = frozenset({"Accepted", "Admitted", "ResolvedRefs", "Valid", "Validated"})
 """Condition types that are an answer to what was written: False is a no, not a not yet."""
 
-_PHASES = ("phase", "state", "status", "health", "currentState", "overallStatus", "compliant")
-"""Fields of a status that sum up an object in a word, in the order of trust."""
-
 _BUILT_IN_GROUPS = vocabulary(
     "admissionregistration.k8s.io apiextensions.k8s.io apiregistration.k8s.io "
     "authentication.k8s.io authorization.k8s.io certificates.k8s.io coordination.k8s.io "
@@ -53,13 +49,28 @@ _BUILT_IN_GROUPS = vocabulary(
 
 def assess_generic(look: Look) -> Assessment:
     """Assess by what controllers commonly say about their objects."""
+    answer = stale(look) or _said(look)
+    if answer.health is Health.FAILED and halted(look):
+        # Whoever does not act on an object says nothing new about it either.
+        return Assessment(Health.IN_PROGRESS, f"it is paused; it last said: {answer.message}")
+    return answer
+
+
+def _said(look: Look) -> Assessment:
     said = _of_conditions(look.conditions)
     if said and said.health is Health.IN_PROGRESS:
         # "Not ready" does not say why; a phase or an error message beside it may.
-        worse = _phase(look) or _flags(look)
+        worse = phase(look) or flags(look)
         return worse if worse and worse.health is Health.FAILED else said
-    answer = said or _stale(look) or _nested(look) or _phase(look) or _flags(look)
-    return answer or _counts(look) or _silent(look)
+    if not said or said.health is Health.CURRENT:
+        said = members(look) or said
+    answer = said or _nested(look) or phase(look) or flags(look)
+    return answer or counts(look) or _silent(look)
+
+
+def halted(look: Look) -> bool:
+    """Whether the object's own spec tells its controller to leave it alone."""
+    return any(look.spec.get(field) is True for field in ("paused", "suspend", "suspended"))
 
 
 def _of_conditions(conditions: tuple[Condition, ...]) -> Assessment | None:
@@ -89,11 +100,18 @@ def _paused(conditions: tuple[Condition, ...]) -> Assessment | None:
 
 
 def _broken(conditions: tuple[Condition, ...]) -> Assessment | None:
-    """Find a condition that should be True, is not, and gives a failure as its reason."""
+    """Find a condition that should be True, is not, and gives a failure as its reason.
+
+    A severity is said beside False by the Cluster API and its like: Error needs a person,
+    Info and Warning do not
+    (https://github.com/kubernetes-sigs/cluster-api/blob/main/docs/proposals/20200506-conditions.md).
+    """
     for condition in conditions:
         if not condition.false or abnormal(condition.kind) or busy(condition.kind):
             continue
         meaning = sense(condition.reason)
+        if condition.severity == "Error":
+            return Assessment(Health.FAILED, f"{condition.kind} is False: {condition.text}")
         loud = meaning is not Sense.BUSY and (
             condition.kind in _VERDICTS or positive(condition.kind)
         )
@@ -143,11 +161,13 @@ def _unmet(conditions: tuple[Condition, ...]) -> Assessment | None:
     return None
 
 
-def _stale(look: Look) -> Assessment | None:
-    """Wait for conditions that speak of an older generation only."""
-    if look.conditions or not look.stale_conditions:
+def stale(look: Look) -> Assessment | None:
+    """Wait where the condition that sums up, or every one, is of an older generation."""
+    old = look.stale_conditions
+    summary = next((c for c in old if c.kind in _DECISIVE), None)
+    if not old or (look.conditions and not summary):
         return None
-    text = f"its conditions are of generation {look.stale_conditions[0].observed}"
+    text = f"its conditions are of generation {(summary or old[0]).observed}"
     return Assessment(Health.IN_PROGRESS, f"{text}, not yet of {look.generation}")
 
 
@@ -177,88 +197,16 @@ def _entries(value: Any) -> list[dict[str, Any]]:
 _MET = Assessment(Health.CURRENT, "every condition is met")
 _UNSEEN = Assessment(Health.IN_PROGRESS, "not every parent has answered to its latest generation")
 
-_HEALTH = {
-    Sense.BAD: Health.FAILED,
-    Sense.BUSY: Health.IN_PROGRESS,
-    Sense.IDLE: Health.CURRENT,
-    Sense.GOOD: Health.CURRENT,
-}
 
-
-def _phase(look: Look) -> Assessment | None:
-    """Read the words that sum up: at the top of the status, else one or two levels down."""
-    places = [("", look.status)]
-    for name, value in look.status.items():
-        if isinstance(value, dict):
-            places.append((f"{name}.", value))
-            inner = [(f"{name}.{n}.", v) for n, v in value.items() if isinstance(v, dict)]
-            places += inner if name in _BY_OWNER else []
-    for path, place in places:
-        answer = _phase_in(look, place, path)
-        if answer:
-            return answer
-    return None
-
-
-_BY_OWNER = {"statuses"}
-"""Fields in which several controllers each keep a status of their own, by name."""
-
-
-def _phase_in(look: Look, place: dict[str, Any], path: str) -> Assessment | None:
-    others = [f for f in place if words(f)[-1:] in (["phase"], ["state"], ["status"])]
-    for field in (*_PHASES, *others):
-        word = place.get(field)
-        health = _health_of_word(word, look.kind) if isinstance(word, str) else None
-        if health:
-            said = place.get("message") or place.get("reason") or place.get("error")
-            text = f"{path}{field} is {word}" + (f": {said}" if isinstance(said, str) else "")
-            return Assessment(health, " ".join(text.split()))
-    return None
-
-
-def _health_of_word(word: str, kind: str) -> Health | None:
-    parts = words(word)
-    if parts == ["unknown"]:
-        return Health.UNKNOWN
-    if parts == ["new"] or (parts == ["running"] and finite(kind)):
-        return Health.IN_PROGRESS
-    return _HEALTH.get(sense(word))
-
-
-def _flags(look: Look) -> Assessment | None:
-    for field in ("failureMessage", "errorMessage", "error"):
-        if look.text(field):
-            return Assessment(Health.FAILED, " ".join(look.text(field).split()))
-    for field, otherwise in (
-        ("healthy", Health.FAILED),
-        ("ready", Health.IN_PROGRESS),
-        ("readyToUse", Health.IN_PROGRESS),
-    ):
-        value = look.status.get(field)
-        if isinstance(value, bool):
-            return Assessment(
-                Health.CURRENT if value else otherwise, f"{field} is {str(value).lower()}"
-            )
-    return None
-
-
-def _counts(look: Look) -> Assessment | None:
-    """Compare ready replicas with wanted ones where the kind counts them."""
-    if "desiredNumberScheduled" in look.status:
-        want, ready = look.number("desiredNumberScheduled"), look.number("numberReady")
-    elif {"readyReplicas", "replicas"} & set(look.status):
-        wanted = look.spec.get("replicas")
-        want = wanted if isinstance(wanted, int) else look.number("replicas")
-        ready = look.number("readyReplicas")
-    else:
-        return None
-    text = f"{ready} of {want} replicas are ready"
-    return Assessment(Health.CURRENT if ready >= want else Health.IN_PROGRESS, text)
+def is_custom(look: Look) -> bool:
+    """Whether an object is of a kind that the API server itself does not have."""
+    return "." in look.group and look.group not in _BUILT_IN_GROUPS
 
 
 def _silent(look: Look) -> Assessment:
-    custom = "." in look.group and look.group not in _BUILT_IN_GROUPS
     young = look.age is None or look.age < SILENCE_SECONDS
-    if custom and young and not any(look.status.values()):
+    # Who holds an object with a finalizer looks after it, and has not said a word.
+    held = bool(look.metadata.get("finalizers"))
+    if is_custom(look) and (young or held) and not any(look.status.values()):
         return Assessment(Health.IN_PROGRESS, "no controller has reported on it yet")
     return Assessment(Health.CURRENT, "nothing about it says otherwise")

@@ -45,6 +45,7 @@ class Condition:
     message: str
     changed: str
     observed: int | None
+    severity: str = ""
 
     @property
     def true(self) -> bool:
@@ -98,19 +99,22 @@ class Look:
         return _int(self.status.get("observedGeneration"))
 
     @cached_property
-    def conditions(self) -> tuple[Condition, ...]:
-        """Conditions at the usual place, those of an older generation left out."""
+    def _all_conditions(self) -> tuple[Condition, ...]:
         entries = self.status.get("conditions")
         note = self.metadata.get("annotations") or {}
         if entries is None and _HPA_V1 in note:
             with contextlib.suppress(ValueError):
                 entries = json.loads(note[_HPA_V1])
-        return tuple(c for c in read_conditions(entries) if not self.stale(c))
+        return read_conditions(entries)
+
+    @cached_property
+    def conditions(self) -> tuple[Condition, ...]:
+        """Conditions at the usual place, those of an older generation left out."""
+        return tuple(c for c in self._all_conditions if not self.stale(c))
 
     @cached_property
     def stale_conditions(self) -> tuple[Condition, ...]:
-        found = read_conditions(self.status.get("conditions"))
-        return tuple(c for c in found if self.stale(c))
+        return tuple(c for c in self._all_conditions if self.stale(c))
 
     def stale(self, condition: Condition) -> bool:
         """Whether a condition speaks of an older generation of the object."""
@@ -151,14 +155,18 @@ def read_conditions(entries: Any) -> tuple[Condition, ...]:
 
 
 def _condition(entry: dict[str, Any]) -> Condition:
-    status = entry.get("status")
+    status = "" if entry.get("status") is None else str(entry["status"])
+    # The API says True; some controllers say true.
+    if status.lower() in {"true", "false", "unknown"}:
+        status = status.capitalize()
     return Condition(
         str(entry["type"]),
-        str(status) if status is not None else "",
+        status,
         str(entry.get("reason") or ""),
         str(entry.get("message") or ""),
         str(entry.get("lastTransitionTime") or ""),
         _int(entry.get("observedGeneration")),
+        str(entry.get("severity") or ""),
     )
 
 

@@ -11,9 +11,12 @@ from __future__ import annotations
 from datetime import datetime
 from typing import Any
 
-from opslib.core.model import Manifest, group_of
+from opslib.core.model import Manifest
 from opslib.reconcile import health_generic, health_workloads
+from opslib.reconcile.health_custom import judge
+from opslib.reconcile.health_file import HealthRules
 from opslib.reconcile.health_object import Assessment, Health, Look
+from opslib.reconcile.health_words import damning
 
 
 def absent(seen: Manifest | None, at: datetime) -> Assessment:
@@ -31,14 +34,39 @@ def absent(seen: Manifest | None, at: datetime) -> Assessment:
     return Assessment(Health.CURRENT, "the job ended and was cleared away by its TTL")
 
 
-def present(live: Manifest, at: datetime) -> Assessment:
-    """Assess an object that exists."""
+def present(live: Manifest, at: datetime, rules: HealthRules) -> Assessment:
+    """Assess an object that exists.
+
+    The frame is the same for all kinds and stands above every rule: deletion, generation, the
+    conditions of kstatus, and that nothing is Current that reports its own failure. Inside it
+    a rule of the repository comes first, then the code for built-in kinds or the package's
+    rule for a custom one, then what all kinds have in common.
+    """
     look = Look(live, at)
-    rule = _BUILT_IN.get((group_of(str(live.get("apiVersion", ""))), str(live.get("kind", ""))))
     early = _terminating(look) or _unobserved(look) or _standard(look)
     if early:
         return early
-    return rule(look) if rule else health_generic.assess_generic(look)
+    built_in = _BUILT_IN.get((look.group, look.kind))
+    custom = built_in is None and health_generic.is_custom(look)
+    rule = rules.find(look.group, look.kind, custom=custom)
+    answer = (health_generic.stale(look) or judge(rule, look)) if rule else None
+    if answer is None:
+        answer = built_in(look) if built_in else health_generic.assess_generic(look)
+    return _held_back(look, answer)
+
+
+def _held_back(look: Look, answer: Assessment) -> Assessment:
+    """Let nothing be current that has a condition such as Degraded or Failed which is True."""
+    if answer.health is not Health.CURRENT:
+        return answer
+    for condition in look.conditions:
+        if condition.true and damning(condition.kind):
+            return Assessment(Health.FAILED, f"{condition.kind}: {condition.text}")
+    for condition in look.stale_conditions:
+        if condition.true and damning(condition.kind):
+            text = f"{condition.kind} is of generation {condition.observed}: {condition.text}"
+            return Assessment(Health.IN_PROGRESS, text)
+    return answer
 
 
 def _terminating(look: Look) -> Assessment | None:

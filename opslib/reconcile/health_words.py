@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import re
 from enum import Enum
+from functools import lru_cache
 
 
 def vocabulary(text: str) -> frozenset[str]:
@@ -19,29 +20,35 @@ def vocabulary(text: str) -> frozenset[str]:
 _WORD = re.compile(r"[A-Z]+(?![a-z])|[A-Z]?[a-z]+|\d+")
 
 _BAD = vocabulary(
-    "aborted backoff broken canceled cancelled crash crashed crashing crashloop degraded "
-    "denied erroneous err error errored errors exceeded expired fail failed failing failure "
-    "failures faulted forbidden incorrect inconsistent invalid lost misconfigured missing "
-    "mismatch noncompliant overlapped refused rejected stalled stuck terminal throwable "
-    "timeout unauthorized uncontrolled unhealthy unreachable unresolvable unschedulable "
-    "unsupported violation"
+    "aborted backoff broken canceled cancelled corrupt corrupted crash crashed crashing "
+    "crashloop dead degraded denied err erroneous error errored errors evicted exceeded "
+    "expired fail failed failing failure failures fatal faulted forbidden impaired "
+    "inconsistent incorrect invalid killed lost misconfigured mismatch missing noncompliant "
+    "offline overlapped red refused rejected stalled stuck terminal throwable timeout "
+    "unauthorized uncontrolled unhealthy unreachable unrecoverable unresolvable "
+    "unschedulable unsuccessful unsupported violation warning"
 )
 _BUSY = vocabulary(
-    "binding bootstrapping building cloning configuring connecting creating deleting "
-    "deploying downloading finalising finalizing importing initialising initializing "
-    "installing joining migrating pending preparing processing progressing progress promoting "
-    "provisioning queued rebooting reconciling recovering removing reprocessing rerun "
-    "restarting restoring resuming rolling scaling scheduled scheduling starting submitted "
-    "syncing terminating unpacking updating upgrading uploading validating waiting"
+    "acquiring activating allocating applying attaching binding booting bootstrapping "
+    "building cloning configuring connecting creating deleting deploying detaching "
+    "downloading draining expanding finalising finalizing growing importing incomplete "
+    "initialising initializing initiating installing joining launching migrating ongoing "
+    "partial partially pending preparing processing progress progressing promoting "
+    "provisioning queued rebalancing rebooting reconciling recovering registering reloading "
+    "removing renewing replicating reprocessing rerun resizing resolving restarting "
+    "restoring resuming rolling rotating scaling scheduled scheduling shrinking starting "
+    "submitted syncing terminating unavailable unpacking unready updating upgrading "
+    "uploading validating verifying waiting yellow"
 )
 _IDLE = vocabulary("disabled hibernated idle paused stopped suspended")
 _GOOD = vocabulary(
-    "accepted active applied attached available bootstrapped bound complete completed "
-    "configured compliant connected created deployed done enabled established exists finished "
-    "fresh healthy imported initialized installed known ok online operational passed "
-    "programmed promoted protected provisioned ready reconciled released resolved running "
-    "stable started success succeeded successful successfully synced synchronized up updated "
-    "valid"
+    "accepted active alive applied approved attached available bootstrapped bound complete "
+    "completed compliant configured connected created deployed done enabled established "
+    "exists finished fresh fulfilled green healthy imported initialized installed issued "
+    "known nominal normal ok online operational optimal passed programmed promoted protected "
+    "provisioned ready reconciled released resolved running satisfied serving settled stable "
+    "started steady succeeded success successful successfully synced synchronized up updated "
+    "valid verified"
 )
 _BAD_PAIRS = frozenset(
     [("not", word) for word in ("found", "allowed", "permitted", "supported")]
@@ -60,9 +67,14 @@ class Sense(Enum):
     NONE = "none"
 
 
+@lru_cache(maxsize=4096)
+def _split(text: str) -> tuple[str, ...]:
+    return tuple(word.lower() for word in _WORD.findall(text))
+
+
 def words(text: str) -> list[str]:
     """Split CamelCase, snake_case, kebab-case and sentences into lower-case words."""
-    return [word.lower() for word in _WORD.findall(text)]
+    return list(_split(text))
 
 
 def sense(text: str) -> Sense:
@@ -104,6 +116,9 @@ _ABNORMAL_LAST = vocabulary(
     "conflict degraded denied error errors failed failure failures invalid stalled terminal "
     "unhealthy"
 )
+_DAMNING_LAST = vocabulary(
+    "degraded error errors failed failure failures stalled terminal unhealthy"
+)
 _ABNORMAL_WHOLE = frozenset({"dangling", "notready", "invalidspec", "nonstructuralschema"})
 _BUSY_LAST = vocabulary(
     "creating deploying initializing installing issuing migrating progressing provisioning "
@@ -119,6 +134,10 @@ _FINITE = vocabulary(
     "analysis backup build evaluation execution experiment job migration restore run snapshot "
     "task test workflow"
 )
+_PAST_LAST = [
+    [word]
+    for word in vocabulary("attempts backups executions history jobs operations revisions runs")
+]
 _FAILURE_FIRST = re.compile(
     r"(failed|failure|error|errors|unable|cannot|could not|invalid)\b", re.IGNORECASE
 )
@@ -130,6 +149,13 @@ def abnormal(kind: str) -> bool:
     return bool(parts) and (
         parts[-1] in _ABNORMAL_LAST or "".join(parts) in _ABNORMAL_WHOLE or parts[0] == "invalid"
     )
+
+
+@lru_cache(maxsize=1024)
+def damning(kind: str) -> bool:
+    """Whether a condition of this type, when True, keeps any object from being current."""
+    parts = words(kind)
+    return bool(parts) and parts[-1] in _DAMNING_LAST
 
 
 def busy(kind: str) -> bool:
@@ -168,3 +194,9 @@ def complains(message: str) -> bool:
 def idle(kind: str) -> bool:
     """Whether a condition of this type means that somebody stopped the object on purpose."""
     return kind.lower() in {"paused", "suspended", "suspend", "disabled", "hibernated"}
+
+
+def past(field: str) -> bool:
+    """Whether a field of this name tells what was, not what is."""
+    parts = words(field)
+    return parts[:1] in (["last"], ["previous"], ["past"]) or parts[-1:] in _PAST_LAST

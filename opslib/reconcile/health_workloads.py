@@ -19,6 +19,8 @@ _WILL_NOT_START = vocabulary(
 """Reasons of waiting containers that the kubelet reports as failures, though it tries again:
 https://kubernetes.io/docs/concepts/workloads/pods/pod-lifecycle/#container-states."""
 
+_NO_IMAGE = vocabulary("ImagePullBackOff ErrImagePull ErrImageNeverPull InvalidImageName")
+
 
 def _busy(text: str) -> Assessment:
     return Assessment(Health.IN_PROGRESS, text)
@@ -197,7 +199,7 @@ def pod(look: Look) -> Assessment:  # noqa: PLR0911  # one return per state of a
         return _failed(f"the pod failed: {reason}")
     if phase == "Running" and ready and ready.true:
         return _current("the pod is ready")
-    broken = _broken_containers(look)
+    broken = broken_containers(look)
     if broken:
         return _failed(broken)
     scheduled = look.condition("PodScheduled")
@@ -217,7 +219,8 @@ def _containers(look: Look) -> list[dict[str, Any]]:
     return [entry for field in fields for entry in look.status.get(field) or ()]
 
 
-def _broken_containers(look: Look) -> str:
+def broken_containers(look: Look) -> str:
+    """Return why a pod's containers cannot run, as the kubelet says it; "" where they can."""
     for entry in _containers(look):
         waiting = (entry.get("state") or {}).get("waiting") or {}
         if waiting.get("reason") in _WILL_NOT_START:
@@ -226,6 +229,12 @@ def _broken_containers(look: Look) -> str:
                 f"container {entry.get('name')}: {waiting['reason']}{': ' + said if said else ''}"
             )
     return _ended(look) if look.spec.get("restartPolicy") == "Never" else ""
+
+
+def lacks_image(look: Look) -> bool:
+    """Whether a container waits for an image that the kubelet could not get."""
+    states = [(entry.get("state") or {}).get("waiting") or {} for entry in _containers(look)]
+    return any(state.get("reason") in _NO_IMAGE for state in states)
 
 
 def _ended(look: Look) -> str:

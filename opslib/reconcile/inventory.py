@@ -70,6 +70,19 @@ def read_inventory(cluster: Cluster, app: App) -> Inventory:
     )
 
 
+def namespaces_in_use(cluster: Cluster, app: App) -> dict[str, str]:
+    """Return the namespaces that other apps have objects in, and one such object of each."""
+    query = {"labelSelector": "opslib.dev/app"}
+    items, _ = cluster.list(_COLLECTION, query)
+    names = {str(item["metadata"]["labels"]["opslib.dev/app"]) for item in items}
+    return {
+        key.namespace: f"{key} of app {name}"
+        for name in sorted(names - {app.name})
+        for key in read_inventory(cluster, App(name)).objects
+        if key.namespace
+    }
+
+
 def write_ahead(
     cluster: Cluster, app: App, old: Inventory, more: Mapping[ResourceKey, str]
 ) -> Inventory:

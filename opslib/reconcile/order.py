@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable
 from itertools import groupby
 from typing import TypeVar
 
-from opslib.core.model import ResourceKey
+from opslib.core.model import Manifest, ResourceKey
 
 T = TypeVar("T")
 
@@ -26,8 +26,17 @@ _WEBHOOKS = frozenset(
         "APIService",
     }
 )
+WAVE = "opslib.dev/wave"
+"""Annotation on an object in Git: a whole number, 0 where it is left out. What is in a later
+wave is written when all of the earlier ones is healthy, and deleted before them."""
+
 FIRST = 0
 """The stage of CRDs and Namespaces: the next ones wait until these are established."""
+
+
+def wave_of(manifest: Manifest) -> int:
+    """Return the wave of an object; ValueError where its annotation is no whole number."""
+    return int((manifest["metadata"].get("annotations") or {}).get(WAVE) or 0)
 
 
 def stage_of(key: ResourceKey) -> int:

@@ -20,6 +20,7 @@ class Action(StrEnum):
 
     CREATE = "create"
     UPDATE = "update"
+    REPLACE = "replace"  # deleted and created: a field of it cannot be changed in place
     DELETE = "delete"
     UNCHANGED = "unchanged"
     KEEP = "keep"  # Git no longer has it, and it is not deleted: ``reason`` says why
@@ -31,7 +32,7 @@ class Change:
 
     ``uid`` and ``resource_version`` are those of the live object that was read ("" where
     there is none). ``simulated`` says why the server could not be asked for the result.
-    ``reason`` is why an object is kept, or a note on the change. ``takeovers`` are managers
+    ``reason`` is why an object is kept or replaced. ``takeovers`` are managers
     whose fields become the app's own, so that what Git does not declare goes; ``left_out``
     says which declared fields are left to whom.
     """
@@ -51,7 +52,7 @@ class Change:
     @property
     def writes(self) -> bool:
         """Whether this change sends anything to the cluster."""
-        return self.action in {Action.CREATE, Action.UPDATE, Action.DELETE}
+        return self.action not in {Action.UNCHANGED, Action.KEEP}
 
     def approved_part(self) -> dict[str, Any]:
         """Return what an approver sees of this change.

@@ -17,9 +17,10 @@ from opslib.kube.client import Cluster
 from opslib.kube.discovery import Discovery, Kind
 from opslib.kube.errors import ApiError
 from opslib.reconcile.app import COMMIT, App
+from opslib.reconcile.appfile import Leave
 from opslib.reconcile.desired import Desired, Target
 from opslib.reconcile.diff import FieldChange, declared_fields, field_changes
-from opslib.reconcile.inventory import Inventory, read_inventory
+from opslib.reconcile.inventory import Inventory, namespaces_in_use, read_inventory
 from opslib.reconcile.live import read_live
 from opslib.reconcile.mask import masked, scrubbed
 from opslib.reconcile.optouts import NOTHING, OptOuts, opt_outs
@@ -27,6 +28,7 @@ from opslib.reconcile.ownership import takeover
 from opslib.reconcile.plan import Action, Change, Plan, PlanProblem
 from opslib.reconcile.proof import unchanged
 from opslib.reconcile.prune import PruneLimits, apply_managers, deletions
+from opslib.reconcile.replace import admitted, immutable, refusal, replaced_fields
 from opslib.reconcile.retry import retrying
 
 WORKERS = 4
@@ -51,6 +53,14 @@ class Prepared:
     inventory: Inventory
     kinds: Mapping[ResourceKey, Kind]
     optouts: OptOuts = NOTHING
+    confirmed: frozenset[str] = frozenset()
+
+    @property
+    def ended(self) -> frozenset[ResourceKey]:
+        """Jobs that are declared, have ended, and are gone: nobody waits for them."""
+        return frozenset(
+            c.key for c in self.plan.changes if c.action is Action.UNCHANGED and not c.uid
+        )
 
 
 def make_plan(
@@ -62,6 +72,7 @@ def make_plan(
     *,
     is_ancestor: Lineage,
     limits: PruneLimits | None = None,
+    leave: Sequence[Leave] = (),
     full: bool = False,
     warnings: Sequence[str] = (),
     progress: Progress = SILENT,
@@ -76,8 +87,19 @@ def make_plan(
     inventory = read_inventory(cluster, app)
     kinds = _kinds(desired, inventory, discovery)
     live = read_live(cluster, kinds)
-    optouts = opt_outs(cluster, discovery, desired)
-    judge = Judge(cluster, app, revision, desired, live, optouts=optouts, full=full)
+    optouts = opt_outs(cluster, discovery, desired, leave)
+    limits = limits or PruneLimits()
+    prepared = Prepared(
+        Plan(app.name, revision, cluster.server, cluster.uid(), ()),
+        app,
+        desired,
+        live,
+        inventory,
+        kinds,
+        optouts,
+        limits.confirmed,
+    )
+    judge = Judge(cluster, prepared, full=full)
     changes: list[Change] = []
     problems: list[PlanProblem] = []
     with ThreadPoolExecutor(WORKERS) as pool:
@@ -88,17 +110,18 @@ def make_plan(
             progress.update("comparing", number, len(jobs))
     held = _withheld(inventory, revision, is_ancestor, incomplete=bool(problems))
     present = {target.key: live.get(target.key) for target in desired.targets}
-    changes += deletions(app, inventory, present, live, limits or PruneLimits(), withheld=held)
-    plan = Plan(
-        app.name,
-        revision,
-        cluster.server,
-        cluster.uid(),
-        tuple(changes),
-        tuple(problems),
-        (*warnings, *desired.warnings),
+    changes += deletions(
+        app,
+        inventory,
+        present,
+        live,
+        limits,
+        withheld=held,
+        used=_in_use(cluster, app, inventory, desired),
     )
-    return Prepared(plan, app, desired, live, inventory, kinds, optouts)
+    told = (*warnings, *desired.warnings, *optouts.expired)
+    plan = replace(prepared.plan, changes=tuple(changes), problems=tuple(problems), warnings=told)
+    return replace(prepared, plan=plan)
 
 
 def _kinds(desired: Desired, inventory: Inventory, discovery: Discovery) -> dict[ResourceKey, Kind]:
@@ -113,6 +136,15 @@ def _kinds(desired: Desired, inventory: Inventory, discovery: Discovery) -> dict
         if kind:
             kinds.setdefault(key, kind)
     return kinds
+
+
+def _in_use(cluster: Cluster, app: App, inventory: Inventory, desired: Desired) -> dict[str, str]:
+    """Return who uses which namespace, where this app may delete one at all."""
+    dropped = inventory.objects.keys() - desired.keys
+    if not any((key.group, key.kind) == _NAMESPACE for key in dropped):
+        return {}
+    own = {key.namespace: f"{key} of this app" for key in desired.keys if key.namespace}
+    return {**namespaces_in_use(cluster, app), **own}
 
 
 def _withheld(
@@ -136,20 +168,18 @@ class Judge:
     def __init__(
         self,
         cluster: Cluster,
-        app: App,
-        revision: Revision,
-        desired: Desired,
-        live: Mapping[ResourceKey, Manifest],
+        prepared: Prepared,
         *,
-        optouts: OptOuts,
         full: bool = False,
     ) -> None:
+        self._inventory = prepared.inventory
         self._cluster = cluster
-        self._app = app
-        self._revision = revision
-        self._desired = desired
-        self._live = live
-        self._optouts = optouts
+        self._app = prepared.app
+        self._revision = prepared.plan.revision
+        self._desired = prepared.desired
+        self._live = prepared.live
+        self._optouts = prepared.optouts
+        self._confirmed = prepared.confirmed
         self._full = full
 
     def target(self, target: Target) -> Change | PlanProblem:
@@ -174,7 +204,7 @@ class Judge:
         if live is None:
             missing = self._missing_namespace(target.key)
             if missing is None:
-                return self._create(target)
+                return self._ended(target) or self._create(target)
             if missing not in self._desired.namespaces:
                 return PlanProblem(
                     target.key,
@@ -194,6 +224,22 @@ class Judge:
             )
         return self._update(target, live)
 
+    def _ended(self, target: Target) -> Change | None:
+        """Leave a Job alone that this commit has run and that its TTL has cleared away.
+
+        It is no drift: a loop would run it again in each pass. The next commit runs it again.
+        https://kubernetes.io/docs/concepts/workloads/controllers/ttlafterfinished/
+        """
+        applied = self._inventory
+        if not applied or applied.commit != self._revision.commit:
+            return None
+        spec = target.resource.manifest.get("spec") or {}
+        cleared = target.key.kind == "Job" and spec.get("ttlSecondsAfterFinished") is not None
+        if not cleared or target.key not in applied.objects:
+            return None
+        change = self._change(Action.UNCHANGED, target, ())
+        return replace(change, reason="it ended at this commit and was cleared away by its TTL")
+
     def _missing_namespace(self, key: ResourceKey) -> str | None:
         if not key.namespace:
             return None
@@ -201,7 +247,9 @@ class Judge:
 
     def body(self, target: Target, commit: str, live: Manifest | None = None) -> Manifest:
         """Return what is sent: the declared fields, what is left to others, the commit."""
-        manifest = self._optouts.adopt(target.key, target.resource.manifest, live)
+        manifest = self._optouts.adopt(
+            target.key, target.resource.manifest, live, self._app.manager
+        )
         return with_commit(manifest, commit)
 
     def _create(self, target: Target) -> Change:
@@ -241,6 +289,8 @@ class Judge:
                     after = self._without(target, taken.after, Lock.of(live))
                 break
             except ApiError as error:
+                if field := immutable(error):
+                    return self._replace(target, live, field, error)
                 if error.code != 409:
                     raise
             # It moved between the list and the dry run: compare with what it is now.
@@ -258,6 +308,20 @@ class Judge:
         change = self._change(action, target, tuple(fields))
         takeovers = taken.managers if taken and fields else ()
         return self._locked(replace(change, takeovers=takeovers), target, live)
+
+    def _replace(self, target: Target, live: Manifest, field: str, error: ApiError) -> Change:
+        """Plan to delete and create what cannot be changed in place; raises ``error`` if not."""
+        missing = refusal(target.resource, self._confirmed)
+        if missing:
+            error.hint = missing
+            raise error
+        body = self.body(target, self._revision.commit)
+        made = admitted(self._cluster, target.kind, body, self._app.manager)
+        resource = replace(_shown(target.resource), manifest=masked(body))
+        fields = tuple(replaced_fields(live, made, resource))
+        why = f"{field} cannot be changed in place; what Git does not declare of it goes, too"
+        change = replace(self._change(Action.REPLACE, target, fields), reason=why)
+        return self._locked(change, target, live)
 
     def _without(self, target: Target, left: Manifest, lock: Lock) -> Manifest:
         """Let the server bring an object into its normal form that has lost fields."""
@@ -338,10 +402,8 @@ def _hint(error: OpslibError) -> str:
         return error.hint or ""
     if error.code == 403:
         return "grant this right to the user of the kubeconfig, or use another context"
-    if "immutable" in error.what:
-        return (
-            "the field cannot be changed in place: give the object another name, or delete it first"
-        )
+    if error.hint:
+        return error.hint
     if error.code == 409:
         return "another field manager owns this field: remove it from one of the two"
     if error.code in {400, 422, 500}:

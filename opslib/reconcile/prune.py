@@ -46,15 +46,18 @@ def deletions(
     limits: PruneLimits,
     *,
     withheld: str = "",
+    used: Mapping[str, str] | None = None,
 ) -> list[Change]:
     """Return a delete, or a keep with its reason, for each object that Git no longer has.
 
     ``desired`` maps what Git has to its live object; ``live`` has the candidates' objects:
-    one that is gone already needs no change. ``withheld`` is a reason to delete nothing.
+    one that is gone already needs no change. ``withheld`` is a reason to delete nothing;
+    ``used`` says of a namespace who still has objects in it.
     """
     candidates = [key for key in inventory.objects if key not in desired and key in live]
     uids = {str(m["metadata"]["uid"]): key for key, m in desired.items() if m}
-    reasons = {key: _kept(app, key, live[key], uids, limits) for key in candidates}
+    in_use = used or {}
+    reasons = {key: _kept(app, key, live[key], uids, limits, used=in_use) for key in candidates}
     free = [key for key in candidates if not reasons[key]]
     unconfirmed = [key for key in free if str(key) not in limits.confirmed]
     if over := _over(len(unconfirmed), len(inventory.objects), limits):
@@ -83,7 +86,8 @@ def _over(deletes: int, total: int, limits: PruneLimits) -> str:
     if deletes > limits.count or (deletes > 1 and share > limits.percent):
         return (
             f"{deletes} of {total} objects ({share:.0f} %) would be deleted; the limits are "
-            f"{limits.count} and {limits.percent:g} %: name each by --prune 'KIND NAMESPACE/NAME'"
+            f"{limits.count} and {limits.percent:g} %: name each by --prune 'KIND NAMESPACE/NAME', "
+            "or raise --prune-count and --prune-percent"
         )
     return ""
 
@@ -94,6 +98,8 @@ def _kept(
     live: Manifest,
     uids: Mapping[str, ResourceKey],
     limits: PruneLimits,
+    *,
+    used: Mapping[str, str],
 ) -> str:
     """Return why an object must not be deleted; "" when it may be."""
     metadata = live["metadata"]
@@ -103,6 +109,7 @@ def _kept(
     same = uids.get(str(metadata["uid"]))
     opted_out = (metadata.get("annotations") or {}).get(PRUNE) == "disabled"
     system = key.kind == "Namespace" and (key.name == "default" or key.name.startswith("kube-"))
+    user = used.get(key.name, "") if (key.group, key.kind) == ("", "Namespace") else ""
     unnamed = (key.group, key.kind) in BY_NAME_ONLY and str(key) not in limits.confirmed
     spared = str(key) in limits.spared - limits.confirmed
     reasons = (
@@ -112,6 +119,7 @@ def _kept(
         (others, f"app {', '.join(others)} applies it too"),
         (app.manager not in managers, f"no field of it belongs to {app.manager} any more"),
         (owners, f"{', '.join(owners)} owns it"),
+        (user, f"{user} is in this namespace"),
         (system, "this namespace is never deleted"),
         (spared, f"it was there before a revision that failed took it over: --prune '{key}'"),
         (unnamed, f"a {key.kind} is deleted only when named: --prune '{key}'"),

@@ -20,6 +20,7 @@ from opslib.reconcile.surroundings import fingerprint
 from opslib.reconcile.target import Target, choose, one_line, without_head, without_source
 from opslib.reconcile.trials import Quarantine, Trial, change_trials, read_trials
 from opslib.reconcile.verdict import State, judge, put_on_trial, seconds_left, told
+from opslib.source.verify import Unverified
 
 Mode = Literal["correct", "report"]
 GoOn = Callable[[], bool]
@@ -87,7 +88,7 @@ class Reconciler:
         keys = follower.take()
         session = self._session
         try:
-            found = glance(session.cluster, session.discovery, session.app, seen.wanted, keys)
+            found = glance(session.cluster, session.discovery, seen.wanted, keys)
             if seen.update(keys, found.health):
                 self._reporter.health(seen.unhealthy)
                 self._reporter.write()
@@ -108,6 +109,8 @@ class Reconciler:
             head = self._session.fetch()
         except OpslibError as error:
             # Git is away, or its head is not to be trusted: what was good stays as it is.
+            if isinstance(error, Unverified):
+                self._reporter.note(tried_commit=error.commit, tried_at=stamp())
             return without_source(self._session, error)
         self._reporter.note(tried_commit=head.commit, tried_at=stamp())
         seen = self._seen
@@ -153,7 +156,11 @@ class Reconciler:
             planned = self._planned(target, full=full)
         self._deadline = self._deadline if self._deadline[0] == target.commit else ("", 0.0)
         fresh = planned.prepared.inventory.commit != target.commit
-        if fresh:
+        if planned.waits:
+            waits = "; ".join(planned.waits)
+            self._reporter.tell(f"waiting: {waits}")
+            self._end(target, planned, None, "waiting", waits)
+        elif fresh:
             self._try(target, planned, go_on)
         else:
             self._keep(target, planned, go_on)
@@ -212,7 +219,7 @@ class Reconciler:
         trials = change_trials(
             self._session.cluster,
             self._session.app,
-            lambda known: put_on_trial(known, planned.prepared, since),
+            lambda known: put_on_trial(known, planned.prepared, planned.health, since),
         )
         trial = trials.trial
         assert trial is not None  # noqa: S101  # told to the type checker only
@@ -291,7 +298,7 @@ class Reconciler:
         self, target: Target, planned: Planned, applied: Applied | None, phase: str, message: str
     ) -> None:
         """Note what a pass came to, follow the objects from now on, and put it into the status."""
-        seen = look_back(target, planned.prepared, applied, phase)
+        seen = look_back(target, planned.prepared, planned.health, applied, phase)
         self._seen = seen
         if self._follower:
             self._reporter.unwatched(self._follower.broken)

@@ -8,7 +8,7 @@ from typing import Any
 
 from opslib.core.clock import stamp
 from opslib.core.errors import OpslibError
-from opslib.core.model import ResourceKey
+from opslib.core.model import ResourceKey, Revision
 from opslib.reconcile.health import Health
 from opslib.reconcile.plan import Action
 from opslib.reconcile.seen import Seen
@@ -49,7 +49,7 @@ class Reporter:
         changes, target = planned.prepared.plan.changes, seen.target
         self.health(seen.unhealthy)
         if phase == "synced":
-            self.live(target.commit)
+            self.live(target.revision)
         self.note(
             phase=phase,
             message=message,
@@ -78,10 +78,11 @@ class Reporter:
             self.tell(f"to take it back in Git: {' && '.join(proposal.commands)}")
             self.tell(f"to try it again: opslib watch --release {one.short}")
 
-    def live(self, commit: str) -> None:
+    def live(self, revision: Revision) -> None:
         """Note the commit that is live and healthy, since now if it was another before."""
-        if self.status.applied_commit != commit:
-            self.note(applied_commit=commit, applied_at=stamp())
+        if self.status.applied_commit != revision.commit:
+            self.note(applied_commit=revision.commit, applied_at=stamp())
+        self.note(signed_by=revision.signed_by)
 
     def unwatched(self, lines: tuple[str, ...]) -> None:
         """Note what could not be watched since the last pass; said when it is news."""

@@ -9,8 +9,8 @@ from datetime import date
 from opslib.core.clock import now
 from opslib.core.model import ResourceKey
 from opslib.reconcile.apply import Applied
-from opslib.reconcile.glance import Wanted
-from opslib.reconcile.health import Health, assess
+from opslib.reconcile.glance import Wanted, wanted_of
+from opslib.reconcile.health import Health, HealthRules, assess
 from opslib.reconcile.planner import Prepared
 from opslib.reconcile.target import Target
 from opslib.reconcile.wait import HealthOf
@@ -49,16 +49,19 @@ class Seen:
         return not self.settled and (not states or Health.FAILED in states)
 
 
-def look_back(target: Target, prepared: Prepared, applied: Applied | None, phase: str) -> Seen:
+def look_back(
+    target: Target, prepared: Prepared, rules: HealthRules, applied: Applied | None, phase: str
+) -> Seen:
     """Sum up a pass. Health is that after the apply, else of what the plan read."""
     states = applied.health if applied else ()
     if not states:
         live = prepared.live
-        looked = ((t.key, assess(live.get(t.key))) for t in prepared.desired.targets)
+        keys = (t.key for t in prepared.desired.targets if t.key not in prepared.ended)
+        looked = ((key, assess(live.get(key), rules=rules)) for key in keys)
         states = tuple(HealthOf(key, one.health, one.message) for key, one in looked)
     return Seen(
         target,
-        Wanted(target.revision, prepared.desired, prepared.optouts),
+        wanted_of(prepared, rules),
         phase in {"synced", "drifted"},
         now().date(),
         frozenset(c.key for c in prepared.plan.writes) if phase == "drifted" else frozenset(),

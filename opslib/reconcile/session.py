@@ -6,6 +6,7 @@ The command line, the loop and the runbooks all go through here, so that they do
 from __future__ import annotations
 
 import contextlib
+import posixpath
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
 from datetime import date
@@ -21,16 +22,22 @@ from opslib.kube.discovery import Discovery
 from opslib.kube.lease import Lease, identity
 from opslib.policy import ADVISORY, Policy, Report, check, load_policy
 from opslib.reconcile.app import SYSTEM_NAMESPACE, App, app_of
+from opslib.reconcile.appfile import APP_FILE, AppFile, load_appfile
 from opslib.reconcile.apply import Applied, apply_plan
+from opslib.reconcile.depends import NotReady, not_ready
 from opslib.reconcile.desired import declare
-from opslib.reconcile.inventory import make_namespace
+from opslib.reconcile.health_file import SHIPPED, HealthRules, load_health_rules
+from opslib.reconcile.inventory import make_namespace, read_inventory
 from opslib.reconcile.planner import Prepared, make_plan
 from opslib.reconcile.prune import PruneLimits
 from opslib.reconcile.trials import Trials, change_trials, read_trials
 from opslib.source.mirror import Mirror, Source
 from opslib.source.render import Rendered, render
+from opslib.source.trust import UNVERIFIED, Verification
+from opslib.source.verify import Judge, verification
 
 POLICY_FILE = "policy.yaml"
+HEALTH_FILE = "health.yaml"
 LEASE_SECONDS = 15.0
 
 
@@ -41,6 +48,9 @@ class Planned:
     prepared: Prepared
     rendered: Rendered
     policy: Report
+    waits: tuple[str, ...] = ()
+    """Why the apps that this one depends on are not ready; with any, nothing is written."""
+    health: HealthRules = SHIPPED
     trials: Trials = field(default_factory=Trials)
 
     @property
@@ -51,7 +61,8 @@ class Planned:
         return (*problems, *broken)
 
     def as_dict(self) -> dict[str, Any]:
-        return {**self.prepared.plan.as_dict(), "policy": self.policy.as_dict()}
+        plan = self.prepared.plan.as_dict()
+        return {**plan, "policy": self.policy.as_dict(), "waits": list(self.waits)}
 
 
 @dataclass
@@ -64,26 +75,46 @@ class Session:
     namespace: str = "default"
     limits: PruneLimits = field(default_factory=PruneLimits)
     progress: Progress = SILENT
+    verification: Verification = UNVERIFIED
+    fetch_seconds: float = 60.0
 
     def __post_init__(self) -> None:
         self.discovery = Discovery(self.cluster)
-        self._last: tuple[tuple[Revision, str, date], Rendered, Report] | None = None
+        self._accepted = ""
+        self._signers: dict[str, str] = {}
+        self._last: tuple[tuple[Revision, str, date], Rendered, Report, HealthRules] | None = None
 
-    def fetch(self, *, timeout: float = 60, accept_rewrite: bool = False) -> Revision:
+    def fetch(self, *, timeout: float = 0, accept_rewrite: bool = False) -> Revision:
         """Fetch the source and return the commit of its ref.
 
-        A history that was rewritten is an error until it is accepted once.
+        ``timeout`` is in seconds; 0 is the session's own, ``fetch_seconds``.
+
+        A history that was rewritten is an error until it is accepted once. Where signatures
+        are asked for, a commit that lacks them raises Unverified, and so does one that does
+        not follow the last applied one until it is accepted (see ``source.verify``).
         """
-        return self.mirror.fetch(
-            timeout=timeout, progress=self.progress, accept_rewrite=accept_rewrite
+        judge = None
+        if self.verification.on:
+            last = read_inventory(self.cluster, self.app).commit
+            judge = Judge(self.verification, last, accept_rewrite, self._accepted)
+        revision = self.mirror.fetch(
+            timeout=timeout or self.fetch_seconds,
+            progress=self.progress,
+            accept_rewrite=accept_rewrite,
+            judge=judge,
         )
+        if accept_rewrite:
+            self._accepted = revision.commit
+        self._signers[revision.commit] = revision.signed_by
+        return revision
 
     def pinned(self, commit: str) -> Revision:
-        """Return a commit that was fetched before, from the mirror alone.
+        """Return a commit that was fetched before, without network; it is not verified again.
 
         Raises InputError when the mirror does not have it.
         """
-        return self.mirror.resolve(commit)
+        revision = self.mirror.resolve(commit)
+        return replace(revision, signed_by=self._signers.get(revision.commit, ""))
 
     def plan(
         self, revision: Revision, *, full: bool = False, confirmed: frozenset[str] = frozenset()
@@ -93,7 +124,7 @@ class Session:
         ``full`` asks the server about every object, also about those proven unchanged.
         ``confirmed`` names objects that may be deleted beside those that ``limits`` names.
         """
-        rendered, report = self._checked(revision)
+        rendered, report, rules = self._checked(revision)
         trials = read_trials(self.cluster, self.app)
         limits = replace(
             self.limits,
@@ -101,6 +132,7 @@ class Session:
             spared=frozenset(map(str, trials.adopted)),
         )
         desired = declare(rendered.resources, self.discovery, namespace=self.namespace)
+        own = self._appfile(revision)
         prepared = make_plan(
             self.cluster,
             self.discovery,
@@ -109,13 +141,24 @@ class Session:
             desired,
             is_ancestor=self.mirror.is_ancestor,
             limits=limits,
+            leave=own.leave,
             full=full,
             warnings=(*self.mirror.warnings, *rendered.warnings, *_warned(trials, revision)),
             progress=self.progress,
         )
-        return Planned(prepared, rendered, report, trials)
+        needed = own.depends_on if prepared.plan.writes else ()
+        waits = not_ready(self.cluster, self.discovery, self.app, needed)
+        return Planned(prepared, rendered, report, waits, rules, trials)
 
-    def _checked(self, revision: Revision) -> tuple[Rendered, Report]:
+    def _appfile(self, revision: Revision) -> AppFile:
+        """Return what the folder says of its app, in ``opslib.yaml``; nothing where it is not."""
+        path = posixpath.join(revision.path, APP_FILE).lstrip("/")
+        if path not in self.mirror.files(revision.commit, revision.path):
+            return AppFile()
+        text = self.mirror.read(revision.commit, path)
+        return load_appfile(text.decode("utf-8", errors="replace"), path)
+
+    def _checked(self, revision: Revision) -> tuple[Rendered, Report, HealthRules]:
         """Render and check; a loop asks for the same commit again, on the same day.
 
         The day counts because exceptions of the policy end on one.
@@ -124,15 +167,26 @@ class Session:
         if self._last is None or self._last[0] != asked:
             rendered = render(self.mirror, revision, revision.path, progress=self.progress)
             report = check(rendered.resources, self.policy(revision), version=self.cluster.version)
-            self._last = (asked, rendered, report)
+            self._last = (asked, rendered, report, self.health(revision))
         return self._last[1:]
 
     def policy(self, revision: Revision) -> Policy:
         """Return the policy at the root of the repository at this commit, else mere advice."""
-        if POLICY_FILE not in self.mirror.files(revision.commit, ""):
-            return ADVISORY
-        text = self.mirror.read(revision.commit, POLICY_FILE)
-        return load_policy(text.decode("utf-8", errors="replace"), POLICY_FILE)
+        text = self._read(revision, POLICY_FILE)
+        return ADVISORY if text is None else load_policy(text, POLICY_FILE)
+
+    def health(self, revision: Revision) -> HealthRules:
+        """Return the health rules at the root of the repository at this commit.
+
+        Those of the package stand behind them. Raises Problems that name file and line.
+        """
+        text = self._read(revision, HEALTH_FILE)
+        return SHIPPED if text is None else load_health_rules(text, HEALTH_FILE)
+
+    def _read(self, revision: Revision, name: str) -> str | None:
+        if name not in self.mirror.files(revision.commit, ""):
+            return None
+        return self.mirror.read(revision.commit, name).decode("utf-8", errors="replace")
 
     def apply(
         self,
@@ -145,10 +199,17 @@ class Session:
     ) -> Applied:
         """Apply what was planned; the caller holds the app's lease (see ``holding``).
 
-        Raises Problems when the plan or the policy says no, before anything is written.
+        Raises Problems when the plan or the policy says no, and NotReady when an app that
+        this one depends on is not whole and healthy, both before anything is written.
         """
         if planned.blocking:
             raise Problems([InputError(line) for line in planned.blocking])
+        if planned.waits:
+            raise NotReady(
+                "; ".join(planned.waits),
+                where=f"dependsOn of {self.app.name}",
+                hint="apply it when they are healthy; a loop does so by itself",
+            )
         applied = apply_plan(
             self.cluster,
             self.discovery,
@@ -158,6 +219,7 @@ class Session:
             progress=self.progress,
             evidence=evidence,
             go_on=go_on,
+            rules=planned.health,
         )
         if applied.ok and wait and go_on():
             self._settle_trials(planned)
@@ -228,13 +290,18 @@ def open_session(
     namespace: str = "",
     limits: PruneLimits | None = None,
     progress: Progress = SILENT,
+    verify: Verification | None = None,
 ) -> Session:
     """Open the mirror of a source and bind it to a cluster.
 
     ``app`` defaults to a name made of the repository and the folder. ``namespace`` is for
-    resources that name none; default: that of the kubeconfig's context.
+    resources that name none; default: that of the kubeconfig's context. ``verify`` says
+    what must be signed; default: what the environment says. Raises InputError for what
+    cannot be used of these.
     """
+    verify = verification() if verify is None else verify
     mirror = Mirror.open(source, progress=progress)
+    verify.refuse_inside(mirror.url)
     return Session(
         cluster,
         mirror,
@@ -242,6 +309,7 @@ def open_session(
         namespace or cluster.namespace,
         limits or PruneLimits(),
         progress,
+        verify,
     )
 
 

@@ -23,12 +23,14 @@ _COLLECTION = f"/api/v1/namespaces/{SYSTEM_NAMESPACE}/configmaps"
 class LoopStatus:
     """The last word of a loop about one app; all times are RFC 3339 in UTC, "" for never.
 
-    ``phase``: starting, synced, progressing, drifted, failed, error, quarantined or stopped.
+    ``phase``: starting, synced, progressing, drifted, failed, error, waiting (for an
+    app that this one depends on), quarantined or stopped.
     ``tried_commit`` is the source's head, ``applied_commit`` what is live. ``source_error`` is
     why the source's head could not be had or not be applied, while the last good revision is
     kept. ``quarantined`` is the head that failed, ``proposal`` how it may be taken back in Git,
     ``kept`` what Git does not have and is not deleted, each with the reason. ``unwatched`` is
-    what can only be read at each poll.
+    what can only be read at each poll. ``signed_by`` is of the applied commit, where that was
+    verified.
     """
 
     app: str
@@ -51,6 +53,7 @@ class LoopStatus:
     next_poll: str = ""
     health_timeout_seconds: float = 0.0
     source_error: str = ""
+    signed_by: str = ""
     quarantined: Quarantine | None = None
     proposal: Proposal | None = None
     kept: tuple[str, ...] = ()

@@ -9,6 +9,8 @@ from opslib.core.model import Revision
 from opslib.reconcile.inventory import read_inventory
 from opslib.reconcile.session import Session
 from opslib.reconcile.trials import Quarantine, read_trials
+from opslib.source.mirror import RewrittenHistory
+from opslib.source.verify import Unverified
 
 
 @dataclass(frozen=True)
@@ -46,7 +48,8 @@ def without_source(session: Session, error: OpslibError) -> Target:
 
     Raises ``error`` where there is nothing of the kind.
     """
-    return _instead(session, "source unavailable", error)
+    word = "refused" if isinstance(error, Unverified | RewrittenHistory) else "unavailable"
+    return _instead(session, f"source {word}", error)
 
 
 def without_head(session: Session, head: Revision, error: OpslibError) -> Target:
@@ -63,9 +66,11 @@ def without_head(session: Session, head: Revision, error: OpslibError) -> Target
 def _instead(session: Session, why: str, error: OpslibError) -> Target:
     """Return a revision from the mirror: one on trial is not taken back before its verdict."""
     trials = read_trials(session.cluster, session.app)
-    good = read_inventory(session.cluster, session.app).commit
+    inventory = read_inventory(session.cluster, session.app)
+    good, mirror = inventory.commit, session.mirror
     commit = trials.trial.commit if trials.trial else good
-    if not commit:
+    moved = good and (inventory.url, inventory.path) != (mirror.url, mirror.source.path)
+    if not commit or moved:
         raise error
     try:
         revision = session.pinned(commit)

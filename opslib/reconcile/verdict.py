@@ -7,9 +7,8 @@ from dataclasses import dataclass
 from enum import StrEnum
 
 from opslib.core.clock import human_seconds, now, parse_stamp
-from opslib.core.model import ResourceKey
 from opslib.reconcile.apply import Applied, Failure
-from opslib.reconcile.health import Health, assess
+from opslib.reconcile.health import Health, HealthRules, assess
 from opslib.reconcile.plan import Action
 from opslib.reconcile.planner import Prepared
 from opslib.reconcile.trials import Keys, Trial, Trials
@@ -74,7 +73,7 @@ def _unwritten(failures: Iterable[Failure]) -> str:
     return f"{len(every)} objects were not written; first: {first.key}: {first.what}"
 
 
-def put_on_trial(trials: Trials, prepared: Prepared, since: str) -> Trials:
+def put_on_trial(trials: Trials, prepared: Prepared, rules: HealthRules, since: str) -> Trials:
     """Return the trials with the plan's revision on trial; the same where it is already.
 
     The plan says what is new with the revision, as long as the inventory was not written ahead.
@@ -84,7 +83,7 @@ def put_on_trial(trials: Trials, prepared: Prepared, since: str) -> Trials:
         return trials
     new = {target.key for target in prepared.desired.targets} - inventory.objects.keys()
     adopted = frozenset(key for key in new if key in prepared.live)
-    trial = Trial(plan.revision.commit, since, _excused(trials, prepared))
+    trial = Trial(plan.revision.commit, since, _excused(trials, prepared, rules))
     if not inventory.commit:  # there is nothing to return to
         return trials.tried(trial, created=NONE, adopted=NONE)
     created = frozenset(new) - adopted
@@ -92,7 +91,7 @@ def put_on_trial(trials: Trials, prepared: Prepared, since: str) -> Trials:
     return trials.tried(trial, created=created if len(created) <= MOST else NONE, adopted=adopted)
 
 
-def _excused(trials: Trials, prepared: Prepared) -> Keys:
+def _excused(trials: Trials, prepared: Prepared, rules: HealthRules) -> Keys:
     """Return what was not healthy before and is not changed now.
 
     What an earlier revision since the last good one broke is no excuse for its successor.
@@ -102,11 +101,8 @@ def _excused(trials: Trials, prepared: Prepared) -> Keys:
     same = {c.key for c in prepared.plan.changes if c.action is Action.UNCHANGED}
     if trials.trial:
         return trials.trial.excused & same
-    return frozenset(key for key in same if not _current(prepared, key))
-
-
-def _current(prepared: Prepared, key: ResourceKey) -> bool:
-    return assess(prepared.live.get(key)).health is Health.CURRENT
+    looked = ((key, assess(prepared.live.get(key), rules=rules)) for key in same - prepared.ended)
+    return frozenset(key for key, found in looked if found.health is not Health.CURRENT)
 
 
 def seconds_left(trial: Trial, deadline: float) -> float:

@@ -64,6 +64,11 @@ def kubectl(progress: Progress = SILENT) -> Path:
         return explicit
     if on_path := shutil.which("kubectl"):
         return Path(on_path)
+    return own_kubectl(progress)
+
+
+def own_kubectl(progress: Progress = SILENT) -> Path:
+    """Return the kubectl of the pinned version, whatever is on PATH; found as by ``resolve``."""
     return _resolve([KUBECTL], progress)["kubectl"][0]
 
 

@@ -9,9 +9,9 @@ import shutil
 import time
 from pathlib import Path
 
-from opslib.core.errors import DeadlineExceeded
+from opslib.core.errors import DeadlineExceeded, OpslibError
 from opslib.core.proc import Finished
-from opslib.source.reasons import failure, too_slow
+from opslib.source.reasons import failure, no_room, too_slow
 from opslib.source.refs import HEAD
 from opslib.source.transport import Git, make_bare
 
@@ -53,13 +53,16 @@ def fetch_into(git: Git, deadline: float, seconds: float, *, head: bool) -> None
             return
         _clear_leftovers(git.folder)
         done = _pull(git, deadline, head=head)
+        if done.code:
+            _clear_leftovers(git.folder)  # half a pack may be what fills the disk
         if done.code and _DAMAGE.search(done.err.decode(errors="replace")):
             _renew(git, deadline, head=head)
         elif done.code:
-            raise failure(git.address.url, done)
+            raise _failed(git, done)
         else:
             _tidy(git)
     except DeadlineExceeded:
+        _clear_leftovers(git.folder)
         raise too_slow(git.address.url, seconds) from None
 
 
@@ -70,11 +73,15 @@ def _renew(git: Git, deadline: float, *, head: bool) -> None:
         fresh = make_bare(place, git.address)
         done = _pull(fresh, deadline, head=head)
         if done.code:
-            raise failure(git.address.url, done)
+            raise _failed(git, done)
         _remove(git.folder)
         place.rename(git.folder)
     finally:
         _remove(place)
+
+
+def _failed(git: Git, done: Finished) -> OpslibError:
+    return no_room(str(git.folder.parent), done) or failure(git.address.url, done)
 
 
 def _pull(git: Git, deadline: float, *, head: bool) -> Finished:
@@ -94,7 +101,7 @@ def _pull(git: Git, deadline: float, *, head: bool) -> Finished:
 
 
 def _clear_leftovers(folder: Path) -> None:
-    """Remove what a fetch that was killed left: under the mirror's lock nobody else writes."""
+    """Remove what a fetch left that failed: under the mirror's lock nobody else writes."""
     left = [*folder.glob("*.lock"), *(folder / "refs").rglob("*.lock")]
     left += [*(folder / "objects" / "pack").glob("tmp_*")]
     for one in left:

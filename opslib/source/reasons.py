@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 
-from opslib.core.errors import InputError
+from opslib.core.errors import InputError, OpslibError
 from opslib.core.proc import Finished
 
 # What git, ssh and curl print (with LC_ALL=C), the first that fits counts.
@@ -38,6 +38,10 @@ _CAUSES = {
     r"error: 5\d\d|rpc failed|hung up|early eof": "the server failed: try again later",
 }
 
+_NO_ROOM = re.compile(
+    r"no space left on device|out of diskspace|disk quota exceeded", re.IGNORECASE
+)
+
 
 def failure(url: str, done: Finished) -> InputError:
     """Say why git could not read a repository: its reason in one line, and what to do."""
@@ -50,6 +54,20 @@ def failure(url: str, done: Finished) -> InputError:
                 return _failed(url, line, hint.format(url=url))
     final = [line for line in lines if line.startswith(("fatal:", "error:"))]
     return _failed(url, (final or lines or [f"exit code {done.code}"])[-1], None)
+
+
+def no_room(folder: str, done: Finished) -> OpslibError | None:
+    """Say that the disk of the mirror is full, when that is why git failed; else None."""
+    lines = done.err.decode(errors="replace").splitlines()
+    own = [line for line in lines if not line.startswith("remote:")]
+    found = next((one for one in map(_NO_ROOM.search, own) if one), None)
+    if not found:
+        return None
+    return OpslibError(
+        f"the mirror cannot be written: {found[0]}",
+        where=folder,
+        hint="make room there, or name another folder by OPSLIB_CACHE",
+    )
 
 
 def too_slow(url: str, seconds: float) -> InputError:

@@ -86,7 +86,7 @@ def branch_of_head(git: Git, before: str, deadline: float) -> str:
     """
     if not _names(git, HEAD):
         if not (branches := _names(git, "refs/heads/")):
-            raise _empty(git)
+            raise _empty(git, before)
         names = [one.removeprefix("refs/heads/") for one in branches]
         raise InputError(
             "the default branch of this repository does not exist",
@@ -115,7 +115,7 @@ def vanished(git: Git, ref: str, *, known_as: str) -> InputError:
     """
     all_names = [re.sub(r"^refs/(heads|tags)/", "", one) for one in _all(git)]
     if not all_names:
-        return _empty(git)
+        return _empty(git, known_as)
     if is_id(ref):
         what, hint = f"no branch or tag has the commit {ref}", None
     elif _SHORT_ID.fullmatch(ref) and (whole := _commit_of(git, ref)):
@@ -149,7 +149,14 @@ def _names(git: Git, *args: str) -> list[str]:
     return git.run("for-each-ref", "--format=%(refname)", *args).text.splitlines()
 
 
-def _empty(git: Git) -> InputError:
+def _empty(git: Git, before: str) -> InputError:
+    """Say that there is nothing; ``before`` is what there was, "" for nothing ever."""
+    if before:
+        return InputError(
+            f"this repository has no branches any more; it had {before[:12]}",
+            where=git.address.url,
+            hint="look at what answers there: a new repository, or a page that asks for a login?",
+        )
     return InputError(
         "this repository is empty: it has no commits",
         where=git.address.url,

@@ -18,8 +18,6 @@ from opslib.source.trees import Commit, Disk, Tree
 from opslib.source.yamlload import Document, load_documents
 
 SUFFIXES = (".yaml", ".yml", ".json")
-OWN_GROUP = "opslib.dev/"
-"""Files of the kit itself (a policy) are no objects of the cluster."""
 
 
 @dataclass(frozen=True)
@@ -129,7 +127,7 @@ def _plain(tree: Tree, names: list[str]) -> list[Resource]:
 def _parsed(data: bytes, name: str) -> tuple[Resource, ...]:
     """Parse one file; a loop meets most files again at the next revision, byte for byte."""
     documents = load_documents(_text(data, name), name)
-    return tuple(_resource(one, name) for one in documents if not _is_own(one))
+    return tuple(_resource(one, name) for one in documents)
 
 
 def _text(data: bytes, name: str) -> str:
@@ -142,10 +140,6 @@ def _text(data: bytes, name: str) -> str:
 
 def _resource(document: Document, name: str) -> Resource:
     return Resource(document.manifest, Origin(name, document.line), document.lines)
-
-
-def _is_own(document: Document) -> bool:
-    return str(document.manifest["apiVersion"]).startswith(OWN_GROUP)
 
 
 def _no_duplicates(resources: Iterable[Resource]) -> None:

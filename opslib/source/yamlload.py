@@ -28,6 +28,9 @@ MAX_NODES = 1_000_000
 
 MAX_DEPTH = 100
 
+OWN_GROUP = "opslib.dev/"
+"""Files of the kit itself (a policy, an app's own) are no objects of the cluster."""
+
 _TAG = "tag:yaml.org,2002:"
 
 
@@ -41,7 +44,9 @@ class Document:
 
 
 def load_documents(text: str, path: str) -> list[Document]:
-    """Read all objects of a text; empty documents are skipped, Lists are taken apart.
+    """Read all objects of a text; Lists are taken apart.
+
+    Empty documents and the kit's own are skipped.
 
     Raises InputError with file:line:column for what is not YAML, and Problems with every
     object that is not a Kubernetes object: apiVersion, kind and metadata.name are needed.
@@ -52,6 +57,8 @@ def load_documents(text: str, path: str) -> list[Document]:
         if document.manifest is None:
             continue
         for item in _items(document):
+            if is_own(item.manifest):
+                continue
             wrong = _wrong(item, path)
             problems += wrong
             if not wrong:
@@ -59,6 +66,11 @@ def load_documents(text: str, path: str) -> list[Document]:
     if problems:
         raise Problems(problems)
     return found
+
+
+def is_own(manifest: Any) -> bool:
+    """Tell whether a document is one of the kit's own, which no cluster ever sees."""
+    return isinstance(manifest, dict) and str(manifest.get("apiVersion")).startswith(OWN_GROUP)
 
 
 def load_values(text: str, path: str) -> Iterator[Document]:

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
 _SIGNS = {
     Action.CREATE: ("+", "green"),
     Action.UPDATE: ("~", "yellow"),
+    Action.REPLACE: ("±", "red"),
     Action.DELETE: ("-", "red"),
     Action.KEEP: ("!", "dim"),
     Action.UNCHANGED: (" ", "dim"),
@@ -28,6 +29,7 @@ def plan_text(planned: Planned, *, unchanged: bool = False) -> str:
     lines = [
         f"App      {plan.app}",
         f"Commit   {revision.short} {clean(revision.subject)}".rstrip(),
+        *([f"Signed   {clean(revision.signed_by)}"] if revision.signed_by else []),
         f"Source   {clean(revision.url)}" + (f" ({revision.path})" if revision.path else ""),
         f"Cluster  {plan.server}",
         "",
@@ -47,6 +49,8 @@ def summary(plan: Plan) -> str:
         f"{counts['create']} to create, {counts['update']} to change, "
         f"{counts['delete']} to delete, {counts['unchanged']} unchanged"
     )
+    if counts["replace"]:
+        text += f", {counts['replace']} to delete and create"
     if counts["keep"]:
         text += f", {counts['keep']} kept that Git no longer has"
     if plan.problems:
@@ -85,6 +89,7 @@ def _notes(planned: Planned) -> list[str]:
                 f" [{finding.rule}]"
             )
             lines.append(f"    to do: {clean(finding.fix)}")
+    lines += [f"waits: {clean(text)}" for text in planned.waits]
     for problem in plan.problems:
         lines.append(f"problem: {problem.origin}: {problem.key}: {clean(problem.message)}")
         if problem.hint:
@@ -100,7 +105,7 @@ def plan_rows(plan: Plan) -> list[dict[str, Any]]:
             continue
         base = {"action": str(change.action), "object": str(change.key)}
         path = change.origin.path if change.origin else ""
-        if change.action is Action.UPDATE:
+        if change.action in {Action.UPDATE, Action.REPLACE}:
             rows += [
                 {
                     **base,

@@ -11,7 +11,14 @@ from opslib.reconcile.plan import Plan
 
 # https://jfly.uni-koeln.de/color/
 GREEN, ORANGE, RED, GREY, BLUE = "#009E73", "#E69F00", "#D55E00", "#999999", "#0072B2"
-_ACTIONS = {"create": GREEN, "update": ORANGE, "delete": RED, "keep": BLUE, "unchanged": GREY}
+_ACTIONS = {
+    "create": GREEN,
+    "update": ORANGE,
+    "replace": RED,
+    "delete": RED,
+    "keep": BLUE,
+    "unchanged": GREY,
+}
 _PHASES = {
     "ready": GREEN,
     "running": ORANGE,

@@ -168,6 +168,35 @@ def test_a_killed_apply_is_made_whole_by_the_next(arena: Field, story: str) -> N
           f"{time.monotonic() - began:.0f} s")  # fmt: skip
 
 
+def fixed(value: str) -> str:
+    """Return the YAML of an immutable ConfigMap that may be deleted and created."""
+    return (
+        "apiVersion: v1\nkind: ConfigMap\nimmutable: true\nmetadata:\n  name: fixed\n"
+        f"  annotations: {{opslib.dev/replace: enabled}}\ndata: {{k: '{value}'}}\n"
+    )
+
+
+def test_a_killed_replacement_is_made_whole_by_the_next(arena: Field) -> None:
+    """Killed between the delete and the create too, the object comes back with its new value."""
+    multiprocessing.get_context("forkserver").set_forkserver_preload([victim.__name__])
+    rest = "---\n" + config("other")
+    gone, kills = 0, 0
+    for moment in ("before", "after"):
+        for number in range(1, 1000):
+            arena.clear()
+            assert arena.apply(fixed("1") + rest, "a")
+            killed = _killed(arena, fixed("2") + rest, number, moment)
+            gone += "configmaps/fixed" not in arena.objects()
+            assert "configmaps/fixed" in arena.inventory()
+            assert arena.apply(fixed("2") + rest, "b"), f"killed {moment} request {number}"
+            assert arena.objects()["configmaps/fixed"][1] == {"k": "2"}
+            if not killed:
+                break
+            kills += 1
+    print(f"a replacement: {kills} kills, {gone} of them while the object was gone")
+    assert gone > 0
+
+
 def test_there_were_enough_kills() -> None:
     """The stories together have as many points as promised."""
     print(f"{sum(COUNTS.values())} kills, 0 orphans, 0 wrong deletes")

@@ -15,6 +15,7 @@ from opslib.core.model import Origin, Resource, Revision
 from opslib.kube.client import Cluster
 from opslib.kube.discovery import Discovery
 from opslib.reconcile.app import App
+from opslib.reconcile.appfile import Leave
 from opslib.reconcile.apply import Applied, apply_plan
 from opslib.reconcile.desired import declare
 from opslib.reconcile.loop import LoopOptions
@@ -62,6 +63,7 @@ class Workbench:
         limits: PruneLimits | None = None,
         is_ancestor: Callable[[str, str], bool] | None = None,
         full: bool = False,
+        leave: Sequence[Leave] = (),
     ) -> Prepared:
         """Plan these resources as if they were a commit's."""
         listed = resources(found) if isinstance(found, str) else list(found)
@@ -75,6 +77,7 @@ class Workbench:
             desired,
             is_ancestor=is_ancestor or (lambda older, newer: older <= newer),
             limits=limits,
+            leave=leave,
             full=full,
         )
 

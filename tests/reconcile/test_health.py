@@ -9,8 +9,17 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from opslib.core.model import Manifest
-from opslib.reconcile.health import Assessment, Health, assess, worst
+from opslib.core.model import Manifest, group_of
+from opslib.reconcile.health import (
+    NO_RULES,
+    SHIPPED,
+    Assessment,
+    Health,
+    HealthRules,
+    assess,
+    worst,
+)
+from opslib.reconcile.health_file import load_health_rules
 
 NOW = datetime(2026, 3, 1, 12, 0, 0, tzinfo=UTC)
 APPS, BATCH, CORE = "apps/v1", "batch/v1", "v1"
@@ -381,6 +390,37 @@ GENERIC: dict[str, tuple[Manifest, Health, str]] = {
     "error message": (widget(errorMessage="quota"), F, "quota"),
     "too few replicas": (widget(replicas=3, readyReplicas=1), P, "1 of 3"),
     "enough replicas": (widget(replicas=3, readyReplicas=3), C, "3 of 3"),
+    "severity error": (widget(cond("Ready", "False", severity="Error")), F, "Ready is False"),
+    "severity info": (widget(cond("Ready", "False", severity="Info")), P, "Ready is False"),
+    "status in lower case": (widget(cond("Ready", "true")), C, "Ready"),
+    "Ready of yesterday": (
+        make(
+            *CR,
+            {"conditions": [cond("Ready", observedGeneration=1), cond("Synced")]},
+            generation=2,
+        ),
+        P,
+        "generation 1",
+    ),
+    "failed and paused": (
+        with_spec(widget(cond("Ready", "False", "Failed", "no disk")), paused=True),
+        P,
+        "no disk",
+    ),
+    "degraded and paused": (with_spec(widget(cond("Degraded")), paused=True), P, "paused"),
+    "paused and ready": (with_spec(widget(cond("Ready")), suspend=True), C, "Ready"),
+    "one member failed": (
+        widget(cond("Ready"), shards=[{"phase": "Running"}, {"phase": "Failed"}]),
+        F,
+        "one of its shards",
+    ),
+    "one past run failed": (widget(cond("Ready"), runs=[{"phase": "Failed"}]), C, "Ready"),
+    "last backup failed": (widget(phase="Running", lastBackupStatus="Failed"), C, "Running"),
+    "a worse word beside": (widget(phase="Bound", volumeStatus="Failed"), F, "volumeStatus"),
+    "another cloud has it not": (widget(state="NotFound"), Health.NOT_FOUND, "NotFound"),
+    "health in colours": (widget(health="yellow"), P, "yellow"),
+    "warning": (widget(state="Warning", reason="no route"), F, "no route"),
+    "silent and held": (make(*CR, finalizers=["dev/keep"]), P, "no controller"),
     "silent and young": (make(*CR, age=2), P, "no controller"),
     "silent and old": (make(*CR), C, ""),
 }
@@ -508,6 +548,143 @@ def test_any_status_gets_an_answer(kind: tuple[str, str], status: Any, spec: Any
     assert isinstance(answer.health, Health)
     assert answer.message
     assert "\n" not in answer.message
+
+
+NEVER = (
+    "Degraded",
+    "Failed",
+    "Stalled",
+    "CreateFailed",
+    "ReplicaFailure",
+    "SyncError",
+    "HasErrors",
+)
+PHASES = st.sampled_from(["", "Ready", "Running", "Succeeded", "Active", "Bound", "Creating", "x"])
+GENERATION = st.none() | st.integers(0, 4)
+CONDITION = st.fixed_dictionaries(
+    {
+        "type": st.sampled_from(
+            ["Ready", "Available", "Healthy", "Synced", "Complete", "Paused", "Progressing", "X"]
+        ),
+        "status": st.sampled_from(["True", "False", "Unknown", "true", ""]),
+        "reason": st.sampled_from(["", "Succeeded", "Paused", "Failed", "NotReady"]),
+    },
+    optional={"observedGeneration": GENERATION, "message": st.text(max_size=8)},
+)
+STATUS = st.fixed_dictionaries(
+    {"conditions": st.lists(CONDITION, max_size=4), "phase": PHASES},
+    optional={
+        "observedGeneration": GENERATION,
+        "replicas": st.integers(0, 3),
+        "readyReplicas": st.integers(0, 3),
+        "updatedReplicas": st.integers(0, 3),
+        "availableReplicas": st.integers(0, 3),
+        "healthy": st.booleans(),
+        "loadBalancer": st.just({"ingress": [{"ip": "192.0.2.1"}]}),
+    },
+)
+SPEC = st.fixed_dictionaries(
+    {},
+    optional={
+        "replicas": st.integers(0, 3),
+        "paused": st.booleans(),
+        "suspend": st.booleans(),
+        "type": st.sampled_from(["LoadBalancer", "ClusterIP"]),
+    },
+)
+ANY_KIND = [
+    *KINDS,
+    (CORE, "ConfigMap"),
+    (CORE, "PersistentVolumeClaim"),
+    (BATCH, "CronJob"),
+    ("networking.k8s.io/v1", "Ingress"),
+    ("keda.sh/v1alpha1", "ScaledObject"),
+    ("metrics.keptn.sh/v1", "Analysis"),
+]
+ALL_CURRENT = load_health_rules(
+    "apiVersion: opslib.dev/v1alpha1\nkind: HealthRules\nrules:\n"
+    + "".join(
+        f"  - {{group: '{group_of(api)}', kind: {kind}, current: 'true'}}\n"
+        for api, kind in ANY_KIND
+    ),
+    "health.yaml",
+)
+RULES = st.sampled_from([SHIPPED, NO_RULES, ALL_CURRENT])
+
+
+BAD = st.fixed_dictionaries(
+    {"type": st.sampled_from(NEVER), "status": st.sampled_from(["True", "true"])},
+    optional={"observedGeneration": GENERATION, "message": st.text(max_size=8)},
+)
+
+
+@settings(max_examples=300, deadline=None)
+@given(
+    kind=st.sampled_from(ANY_KIND),
+    status=STATUS,
+    spec=SPEC,
+    bad=st.tuples(st.integers(0, 4), BAD),
+    rules=RULES,
+)
+def test_never_current_where_degraded_is_true(
+    kind: tuple[str, str],
+    status: dict[str, Any],
+    spec: dict[str, Any],
+    bad: tuple[int, dict[str, Any]],
+    rules: HealthRules,
+) -> None:
+    """No kind is current with Degraded, Failed, Stalled or the like True, whatever else it says.
+
+    Neither other conditions, phases, counts, generations, a pause, nor a rule that calls
+    everything current change that.
+    """
+    status["conditions"].insert(*bad)
+    live = {**make(*kind, status, generation=3), "spec": spec}
+    assert assess(live, at=NOW, rules=rules).health is not C
+
+
+@settings(max_examples=150, deadline=None)
+@given(
+    kind=st.sampled_from(ANY_KIND),
+    status=STATUS,
+    spec=SPEC,
+    observed=st.sampled_from([0, 1, 2, "0", "2"]),
+    rules=RULES,
+)
+def test_never_current_before_the_controller_has_seen_it(
+    kind: tuple[str, str],
+    status: dict[str, Any],
+    spec: dict[str, Any],
+    observed: Any,
+    rules: HealthRules,
+) -> None:
+    """No kind is current while its controller has seen an older generation only."""
+    status["observedGeneration"] = observed
+    live = {**make(*kind, status, generation=3), "spec": spec}
+    assert assess(live, at=NOW, rules=rules).health is not C
+
+
+@settings(max_examples=150, deadline=None)
+@given(
+    status=STATUS,
+    spec=SPEC,
+    summary=st.sampled_from(["Ready", "Available", "Healthy"]),
+    observed=st.integers(0, 2),
+    rules=RULES,
+)
+def test_never_current_by_a_summary_of_yesterday(
+    status: dict[str, Any],
+    spec: dict[str, Any],
+    summary: str,
+    observed: int,
+    rules: HealthRules,
+) -> None:
+    """No custom resource is current whose Ready speaks of an older generation."""
+    stale = cond(summary, observedGeneration=observed)
+    others = [c for c in status["conditions"] if c["type"] != summary]
+    status["conditions"] = [*others, stale]
+    live = {**make(*CR, status, generation=3), "spec": spec}
+    assert assess(live, at=NOW, rules=rules).health is not C
 
 
 def test_worst() -> None:

@@ -11,7 +11,7 @@ from opslib.core.errors import InputError, OpslibError
 from opslib.core.model import ResourceKey
 from opslib.reconcile.app import SYSTEM_NAMESPACE
 from opslib.reconcile.apply import Applied, Failure
-from opslib.reconcile.health import Health
+from opslib.reconcile.health import SHIPPED, Health
 from opslib.reconcile.reporter import LINES, few
 from opslib.reconcile.trials import (
     KEPT,
@@ -79,14 +79,16 @@ def test_what_is_new_with_a_revision_is_told_from_what_it_found(bench: Workbench
     path = f"/api/v1/namespaces/{bench.namespace}/configmaps"
     bench.server.request("POST", path, body={"metadata": {"name": "theirs"}})
     text = "---\n".join(config_map(name, k="w") for name in ("one", "theirs", "new"))
-    trials = put_on_trial(Trials(), bench.plan(text, "b"), "now")
+    trials = put_on_trial(Trials(), bench.plan(text, "b"), SHIPPED, "now")
     assert trials.trial
     assert {key.name for key in trials.created} == {"new"}
     assert {key.name for key in trials.adopted} == {"theirs"}
     assert trials.trial.excused == NOBODY
-    again = put_on_trial(trials, bench.plan(text, "b"), "later")
+    again = put_on_trial(trials, bench.plan(text, "b"), SHIPPED, "later")
     assert again is trials
-    more = put_on_trial(trials, bench.plan(text + "---\n" + config_map("c", k="x"), "c"), "later")
+    more = put_on_trial(
+        trials, bench.plan(text + "---\n" + config_map("c", k="x"), "c"), SHIPPED, "later"
+    )
     assert {key.name for key in more.created} == {"new", "c"}
     assert {key.name for key in more.adopted} == {"theirs"}
 
