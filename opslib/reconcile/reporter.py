@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -18,6 +18,9 @@ from opslib.reconcile.trials import Quarantine
 from opslib.reconcile.wait import HealthOf
 
 Say = Callable[[str], None]
+
+LINES, LENGTH = 200, 500
+"""Lines of each list in a status, and characters of each line."""
 
 
 class Reporter:
@@ -38,8 +41,8 @@ class Reporter:
         """Note the objects that are not healthy; an empty mapping says that all are."""
         failed = any(state.health is Health.FAILED for state in states.values())
         first = next((str(state.health) for state in states.values()), str(Health.CURRENT))
-        lines = tuple(f"{s.key}: {s.health}: {s.message}" for s in states.values())
-        self.note(health=str(Health.FAILED) if failed else first, unhealthy=lines)
+        lines = [f"{s.key}: {s.health}: {s.message}" for s in states.values()]
+        self.note(health=str(Health.FAILED) if failed else first, unhealthy=few(lines))
 
     def passed(self, seen: Seen, planned: Planned, phase: str, message: str) -> None:
         """Note what a pass came to; the source's trouble and a quarantine go before the rest."""
@@ -50,8 +53,8 @@ class Reporter:
         self.note(
             phase=phase,
             message=message,
-            drift=tuple(f"{c.action} {c.key}" for c in changes if c.key in seen.drift),
-            kept=tuple(f"{c.key}: {c.reason}" for c in changes if c.action is Action.KEEP),
+            drift=few([f"{c.action} {c.key}" for c in changes if c.key in seen.drift]),
+            kept=few([f"{c.key}: {c.reason}" for c in changes if c.action is Action.KEEP]),
             source_error=target.trouble,
             quarantined=target.quarantine,
             proposal=None,
@@ -99,6 +102,12 @@ class Reporter:
         if line != self._told:
             self._say(line)
         self._told = line
+
+
+def few(lines: Sequence[str]) -> tuple[str, ...]:
+    """Return the first lines and how many more there are: a ConfigMap holds 1 MiB at most."""
+    more = (f"and {len(lines) - LINES} more",) if len(lines) > LINES else ()
+    return (*(line[:LENGTH] for line in lines[:LINES]), *more)
 
 
 def _joined(*parts: str) -> str:

@@ -44,10 +44,27 @@ def choose(session: Session, head: Revision) -> Target:
 
 
 def without_source(session: Session, error: OpslibError) -> Target:
-    """Return what goes on while the source cannot be had: what was being applied, or is good.
+    """Return what goes on while the source cannot be had: what is on trial, or the last good one.
 
-    It comes from the mirror. Raises ``error`` where there is nothing of the kind.
+    Raises ``error`` where there is nothing of the kind.
     """
+    word = "refused" if isinstance(error, Unverified | RewrittenHistory) else "unavailable"
+    return _instead(session, f"source {word}", error)
+
+
+def without_head(session: Session, head: Revision, error: OpslibError) -> Target:
+    """Return what goes on while the head cannot be applied, as ``without_source``.
+
+    Raises ``error`` also where the head is that already, or was written in part.
+    """
+    instead = _instead(session, f"revision {head.short} cannot be applied", error)
+    if instead.commit == head.commit:
+        raise error
+    return instead
+
+
+def _instead(session: Session, why: str, error: OpslibError) -> Target:
+    """Return a revision from the mirror: one on trial is not taken back before its verdict."""
     trials = read_trials(session.cluster, session.app)
     inventory = read_inventory(session.cluster, session.app)
     good, mirror = inventory.commit, session.mirror
@@ -59,24 +76,10 @@ def without_source(session: Session, error: OpslibError) -> Target:
         revision = session.pinned(commit)
     except OpslibError:
         raise error from None
-    name = "the revision on trial" if commit != good else "last good commit"
-    word = "refused" if isinstance(error, Unverified | RewrittenHistory) else "unavailable"
-    text = f"source {word}: reconciling {name} {revision.short}: {one_line(error)}"
+    name = "last good commit" if commit == good else "the revision on trial"
+    text = f"{why}: reconciling {name} {revision.short}: {one_line(error)}"
     last = trials.quarantines[-1] if trials.quarantines and not trials.trial else None
     return Target(revision, text, last if last and last.good == good else None)
-
-
-def without_head(session: Session, head: Revision, error: OpslibError) -> Target:
-    """Return the last good revision, because the head cannot be applied; nothing of it was.
-
-    Raises ``error`` where there is no such revision, or the head was written in part.
-    """
-    good = read_inventory(session.cluster, session.app).commit
-    trial = read_trials(session.cluster, session.app).trial
-    if not good or good == head.commit or (trial and trial.commit == head.commit):
-        raise error
-    text = f"revision {head.short} cannot be applied: reconciling last good commit {good[:12]}"
-    return Target(session.pinned(good), trouble=f"{text}: {one_line(error)}")
 
 
 def one_line(error: OpslibError) -> str:

@@ -18,6 +18,12 @@ _NOT_ITS_FAULT = frozenset({"fenced", "interrupted", "unreachable", "unauthorize
 """Kinds of failures that say nothing about a revision: the server was away, or we had to stop."""
 
 
+MOST = 5_000
+"""New objects of one revision that are remembered by name."""
+
+NONE: Keys = frozenset()
+
+
 class State(StrEnum):
     """Where a revision on trial stands."""
 
@@ -79,8 +85,10 @@ def put_on_trial(trials: Trials, prepared: Prepared, rules: HealthRules, since: 
     adopted = frozenset(key for key in new if key in prepared.live)
     trial = Trial(plan.revision.commit, since, _excused(trials, prepared, rules))
     if not inventory.commit:  # there is nothing to return to
-        return trials.tried(trial, created=frozenset(), adopted=frozenset())
-    return trials.tried(trial, created=frozenset(new) - adopted, adopted=adopted)
+        return trials.tried(trial, created=NONE, adopted=NONE)
+    created = frozenset(new) - adopted
+    # A list that no ConfigMap holds is left out: a return then keeps to the limits of any prune.
+    return trials.tried(trial, created=created if len(created) <= MOST else NONE, adopted=adopted)
 
 
 def _excused(trials: Trials, prepared: Prepared, rules: HealthRules) -> Keys:
@@ -89,7 +97,7 @@ def _excused(trials: Trials, prepared: Prepared, rules: HealthRules) -> Keys:
     What an earlier revision since the last good one broke is no excuse for its successor.
     """
     if any(not one.returned_at for one in trials.quarantines):
-        return frozenset()
+        return NONE
     same = {c.key for c in prepared.plan.changes if c.action is Action.UNCHANGED}
     if trials.trial:
         return trials.trial.excused & same

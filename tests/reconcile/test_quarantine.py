@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 from opslib.core.errors import InputError
+from opslib.reconcile import reconciler
 from opslib.reconcile.inventory import read_inventory
 from opslib.reconcile.session import Session, open_session
 from opslib.reconcile.status import LoopStatus, read_status
@@ -221,6 +222,26 @@ def test_a_commit_that_cannot_be_applied_keeps_the_last_good_revision(
     assert (status.phase, status.applied_commit) == ("error", good)
     bench.patch("configmaps", "one", {"data": {"k": "edited"}})
     wait(lambda: (bench.live("configmaps", "one") or {})["data"] == {"k": "v"}, running=loop)
+
+
+def test_a_broken_commit_does_not_take_a_trial_back(
+    bench: Workbench, repository: Repository, start: Start, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What is on trial stays so until its verdict, whatever is pushed on top of it."""
+    monkeypatch.setattr(reconciler, "APPLY_SECONDS", 1.0)
+    good = repository.commit({"app/d.yaml": GOOD})
+    loop = start(health_timeout=12.0)
+    loop.heard("is live")
+    bad = repository.commit({"app/d.yaml": BAD})
+    loop.heard(f"revision {bad[:12]}: ")
+    repository.commit({"app/x.yaml": "kind: [\n"})
+    status = status_when(bench, loop, lambda one: "app/x.yaml" in one.source_error)
+    assert f"the revision on trial {bad[:12]}" in status.source_error
+    assert image(bench) == GONE
+    wait(lambda: read_trials(bench.server, bench.app).quarantined(bad), 30, loop)
+    wait(lambda: image(bench) == "registry.example/app:1", 30, loop)
+    status = status_when(bench, loop, lambda one: "last good commit" in one.source_error)
+    assert (status.phase, status.applied_commit) == ("error", good)
 
 
 def test_a_return_deletes_what_the_failed_revision_made_and_nothing_else(

@@ -12,6 +12,7 @@ from opslib.core.model import ResourceKey
 from opslib.reconcile.app import SYSTEM_NAMESPACE
 from opslib.reconcile.apply import Applied, Failure
 from opslib.reconcile.health import SHIPPED, Health
+from opslib.reconcile.reporter import LINES, few
 from opslib.reconcile.trials import (
     KEPT,
     Quarantine,
@@ -132,3 +133,11 @@ def test_the_list_of_quarantines_is_bounded_and_ends_with_what_is_good() -> None
     settled = trials.settled(lambda commit: int(commit) < 20, frozenset({ONE}))
     assert [int(one.commit) for one in settled.quarantines] == [20, 21, 22]
     assert settled.adopted == {TWO}
+
+
+def test_a_status_stays_small() -> None:
+    """Thousands of sick objects with long stories still fit into a ConfigMap."""
+    lines = few(["x" * 10_000] * 5_000)
+    assert sum(map(len, lines)) < 200_000
+    assert lines[-1] == f"and {5_000 - LINES} more"
+    assert few(["a", "b"]) == ("a", "b")
