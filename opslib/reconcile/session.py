@@ -34,7 +34,7 @@ from opslib.reconcile.trials import Trials, change_trials, read_trials
 from opslib.source.mirror import Mirror, Source
 from opslib.source.render import Rendered, render
 from opslib.source.trust import UNVERIFIED, Verification
-from opslib.source.verify import Judge, verification
+from opslib.source.verify import Verifier, verification
 
 POLICY_FILE = "policy.yaml"
 HEALTH_FILE = "health.yaml"
@@ -93,15 +93,15 @@ class Session:
         are asked for, a commit that lacks them raises Unverified, and so does one that does
         not follow the last applied one until it is accepted (see ``source.verify``).
         """
-        judge = None
+        verifier = None
         if self.verification.on:
             last = read_inventory(self.cluster, self.app).commit
-            judge = Judge(self.verification, last, accept_rewrite, self._accepted)
+            verifier = Verifier(self.verification, last, accept_rewrite, self._accepted)
         revision = self.mirror.fetch(
             timeout=timeout or self.fetch_seconds,
             progress=self.progress,
             accept_rewrite=accept_rewrite,
-            judge=judge,
+            verifier=verifier,
         )
         if accept_rewrite:
             self._accepted = revision.commit

@@ -28,7 +28,7 @@ from opslib.source.refs import Found, branch_of_head, check_ref, find, vanished
 from opslib.source.revert import Proposal, propose
 from opslib.source.snapshot import Damaged, Snapshot, clean_path, printable
 from opslib.source.transport import Git, uncommitted, work_tree
-from opslib.source.verify import Verdict
+from opslib.source.verify import Verdict, Verifier
 
 _T = TypeVar("_T")
 _KEPT_TREES = 4
@@ -114,21 +114,21 @@ class Mirror:
         timeout: float = 60,
         progress: Progress = SILENT,
         accept_rewrite: bool = False,
-        judge: Callable[[Git, Found], Verdict] | None = None,
+        verifier: Verifier | None = None,
     ) -> Revision:
         """Fetch all branches and tags, and return the commit that ``source.ref`` is now.
 
-        ``timeout`` is in seconds, for all of it. Raises InputError when the repository
-        cannot be reached in that time, is empty, or no longer has the ref; and
-        RewrittenHistory, each time until it is called with ``accept_rewrite``, when a
-        branch lost the commit that was used last or a tag was moved. ``judge`` may refuse
-        the commit by an error: then it is not remembered as used. Raises OpslibError when
-        there is no room for the mirror.
+        ``timeout`` is in seconds, for all of it but the ``verifier``, which may refuse the
+        commit by an error: then it is not remembered as used. Raises InputError when the
+        repository cannot be reached in that time, is empty, or no longer has the ref;
+        RewrittenHistory, each time until it is called with ``accept_rewrite``, when a branch
+        lost the commit that was used last or a tag was moved; OpslibError when there is no
+        room for the mirror.
         """
         progress.update(f"fetching {self.url}")
         self.warnings = ()
         try:
-            found, signed_by = self._fetched(timeout, accept_rewrite=accept_rewrite, judge=judge)
+            found, signed_by = self._fetched(timeout, verifier, accept=accept_rewrite)
         except OSError as error:
             raise OpslibError(
                 f"the mirror cannot be written: {error.strerror}",
@@ -140,11 +140,7 @@ class Mirror:
         return replace(revision, signed_by=signed_by)
 
     def _fetched(
-        self,
-        timeout: float,
-        *,
-        accept_rewrite: bool,
-        judge: Callable[[Git, Found], Verdict] | None,
+        self, timeout: float, verifier: Verifier | None, *, accept: bool
     ) -> tuple[Found, str]:
         verdict = Verdict("")
         private_dir(self._places).chmod(0o700)
@@ -153,10 +149,10 @@ class Mirror:
             fetch_into(self._git, deadline, timeout, head=not self._ref)
             self._trees.clear()
             found = self._newest(self._ref, deadline)
-            if not accept_rewrite:
+            if not accept:
                 self._check_history(found)
-            if judge:
-                verdict = judge(self._git, found)
+            if verifier:
+                verdict = verifier(self._git, found)
             if found.name:
                 self._memory.remember(found.name, found.commit)
         if verdict.warning:

@@ -105,7 +105,7 @@ class Verdict(NamedTuple):
 
 
 @dataclass(frozen=True)
-class Judge:
+class Verifier:
     """Decides about what a ref is now.
 
     ``last`` is the last applied commit ("" before the first). ``accept`` lets a commit go

@@ -18,7 +18,7 @@ from opslib.source.mirror import Mirror, RewrittenHistory, Source
 from opslib.source.signatures import of_commits, of_tag
 from opslib.source.transport import Git
 from opslib.source.trust import Depth, Verification
-from opslib.source.verify import Judge, Unverified
+from opslib.source.verify import Unverified, Verifier
 
 from .conftest import Repo
 
@@ -48,7 +48,7 @@ def cast() -> Iterator[Cast]:
 
 @dataclass
 class Desk:
-    """A repository and what the operator trusts; each ``fetch`` is one of an own judge."""
+    """A repository and what the operator trusts; each ``fetch`` is one of an own verifier."""
 
     repo: Repo
     trust: Path
@@ -72,10 +72,10 @@ class Desk:
     def fetch(self, depth: Depth = "head", *, accept: bool = False) -> Revision:
         """Fetch as a session does."""
         mirror = Mirror.open(Source(str(self.repo.path), self.ref))
-        judge = Judge(
+        verifier = Verifier(
             Verification(depth, (self.trust, self.lines)), self.last, accept, self.accepted
         )
-        revision = mirror.fetch(judge=judge, accept_rewrite=accept)
+        revision = mirror.fetch(verifier=verifier, accept_rewrite=accept)
         self.warnings = mirror.warnings
         return revision
 
@@ -542,8 +542,10 @@ def _changes(repo: Repo, raw: bytes) -> Iterator[tuple[str, bytes]]:
         "message": raw + b"and more\n",
         "header": raw.replace(b"\n\n", b"\nencoding latin1\n\n", 1),
     }.items()
+    begin, end = raw.index(b"gpgsig "), raw.rindex(b"-----END")
     for at, byte in enumerate(raw):
-        yield f"byte {at}", raw[:at] + bytes([byte ^ 1]) + raw[at + 1 :]
+        if not begin < at < end or at % 5 == 0:
+            yield f"byte {at}", raw[:at] + bytes([byte ^ 1]) + raw[at + 1 :]
 
 
 def _good(desk: Desk, commits: Sequence[str]) -> set[str]:
@@ -563,7 +565,7 @@ def _good(desk: Desk, commits: Sequence[str]) -> set[str]:
 
 @pytest.mark.parametrize("kind", ["OpenPGP", "ssh"])
 def test_no_changed_commit_is_accepted(desk: Desk, cast: Cast, kind: str) -> None:
-    """Exhaustive over a commit: each field, and each byte of it in turn.
+    """Exhaustive over a commit: each field, each byte of what is signed, each fifth of the rest.
 
     What a signature is over never changes unseen. In the signature's own armor a byte may
     change that says nothing; then all else is as it was signed.
@@ -598,20 +600,19 @@ def test_no_changed_tag_is_accepted(desk: Desk, cast: Cast) -> None:
     raw = desk.repo.git("cat-file", "tag", "v1").encode() + b"\n"
     other = desk.repo.git("rev-parse", "HEAD^").encode()
     end = raw.index(b"-----BEGIN PGP SIGNATURE")
-    changes = [raw[:at] + bytes([raw[at] ^ 1]) + raw[at + 1 :] for at in range(end)]
-    changes += [raw.replace(head.encode(), other), raw.replace(b"tag v1\n", b"tag v2\n")]
+    changes = [raw.replace(head.encode(), other), raw.replace(b"tag v1\n", b"tag v2\n")]
+    changes += [raw[:at] + bytes([raw[at] ^ 1]) + raw[at + 1 :] for at in range(end)]
     git = Git(desk.repo.path / ".git", Address(str(desk.repo.path), "path"))
     accepted = 0
     with ring(Verification("head", (desk.trust, desk.lines)).load()) as keys:
         assert of_tag(git, keys, "refs/tags/v1", head)
         assert not of_tag(git, keys, "refs/tags/v1", other.decode())
-        for changed in changes:
+        for number, changed in enumerate(changes):
             tag = desk.repo.git("hash-object", "-w", "-t", "tag", "--literally", "--stdin",
                                 stdin=changed)  # fmt: skip
-            for name in ("v1", "v2"):
-                place = desk.repo.path / ".git" / "refs" / "tags" / name
-                place.write_text(f"{tag}\n")
-                for commit in (head, other.decode()):
+            for name, commit in (("v1", head), ("v2", head), ("v1", other.decode())):
+                if name == "v1" or number < 2:
+                    (desk.repo.path / ".git" / "refs" / "tags" / name).write_text(f"{tag}\n")
                     accepted += bool(of_tag(git, keys, f"refs/tags/{name}", commit))
     print(f"{len(changes)} changed tags, {accepted} accepted")
     assert accepted == 0
