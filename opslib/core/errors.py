@@ -4,6 +4,8 @@
 
     OpslibError                exit 1    a step failed
     ├── InputError             exit 2    bad input: settings, files, parameters, addresses
+    ├── Unverified             exit 2    a commit that nobody trusted signed, or a replay
+    ├── RewrittenHistory       exit 2    a branch that lost what was used of it, a moved tag
     ├── ApprovalError          exit 3    approval missing or denied
     ├── DriftFound             exit 4    check mode found a difference
     ├── ConflictError          exit 1    the live object is not the one that was reviewed

@@ -78,7 +78,10 @@ class Resource:
 
 @dataclass(frozen=True)
 class Revision:
-    """One commit of a source: where it was fetched from, its id, author and subject."""
+    """One commit of a source: where it was fetched from, its id, author and subject.
+
+    ``signed_by`` names who signed it by a trusted key; "" where that was not verified.
+    """
 
     url: str
     ref: str
@@ -87,6 +90,7 @@ class Revision:
     committed_at: str = ""
     subject: str = ""
     path: str = ""
+    signed_by: str = ""
 
     @property
     def short(self) -> str:

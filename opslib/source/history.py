@@ -42,7 +42,7 @@ def log(git: Git, commit: str, path: str, limit: int) -> list[Told]:
     if done.code:
         raise Damaged("the history cannot be read", where=commit)
     lines = [line for line in done.text.split("\n") if "\0" in line]
-    return [Told(*(_plain(word) for word in line.split("\0", 3))) for line in lines]
+    return [Told(*(plain(word) for word in line.split("\0", 3))) for line in lines]
 
 
 def blame(git: Git, commit: str, path: str, line: int) -> str | None:
@@ -59,6 +59,6 @@ def is_ancestor(git: Git, older: str, newer: str) -> bool:
     return git.run("merge-base", "--is-ancestor", older, newer).code == 0
 
 
-def _plain(text: str) -> str:
+def plain(text: str) -> str:
     """Take out what would steer a terminal or reorder text: authors write these freely."""
     return "".join(char if char.isprintable() else " " for char in text).strip()

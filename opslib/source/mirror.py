@@ -10,7 +10,7 @@ from __future__ import annotations
 import hashlib
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TypeVar
 
@@ -27,6 +27,7 @@ from opslib.source.memory import Memory
 from opslib.source.refs import Found, branch_of_head, check_ref, find, vanished
 from opslib.source.snapshot import Damaged, Snapshot, clean_path, printable
 from opslib.source.transport import Git, uncommitted, work_tree
+from opslib.source.verify import Verdict, Verifier
 
 _T = TypeVar("_T")
 _KEPT_TREES = 4
@@ -57,6 +58,7 @@ class RewrittenHistory(OpslibError):
     ``old`` and ``new`` are whole commit ids; both can be read from the mirror.
     """
 
+    exit_code = 2
     kind = "rewritten-history"
 
     def __init__(self, what: str, *, old: str, new: str, where: str) -> None:
@@ -111,28 +113,50 @@ class Mirror:
         timeout: float = 60,
         progress: Progress = SILENT,
         accept_rewrite: bool = False,
+        verifier: Verifier | None = None,
     ) -> Revision:
         """Fetch all branches and tags, and return the commit that ``source.ref`` is now.
 
-        ``timeout`` is in seconds, for all of it. Raises InputError when the repository
-        cannot be reached in that time, is empty, or no longer has the ref; and
-        RewrittenHistory, each time until it is called with ``accept_rewrite``, when a
-        branch lost the commit that was used last or a tag was moved.
+        ``timeout`` is in seconds, for all of it but the ``verifier``, which may refuse the
+        commit by an error: then it is not remembered as used. Raises InputError when the
+        repository cannot be reached in that time, is empty, or no longer has the ref;
+        RewrittenHistory, each time until it is called with ``accept_rewrite``, when a branch
+        lost the commit that was used last or a tag was moved; OpslibError when there is no
+        room for the mirror.
         """
         progress.update(f"fetching {self.url}")
         self.warnings = ()
+        try:
+            found, signed_by = self._fetched(timeout, verifier, accept=accept_rewrite)
+        except OSError as error:
+            raise OpslibError(
+                f"the mirror cannot be written: {error.strerror}",
+                where=str(self._places),
+                hint="make room there, or name another folder by OPSLIB_CACHE",
+            ) from error
+        self._warn_of_the_source(found)
+        revision = self._revision(found.commit, self._ref or found.short)
+        return replace(revision, signed_by=signed_by)
+
+    def _fetched(
+        self, timeout: float, verifier: Verifier | None, *, accept: bool
+    ) -> tuple[Found, str]:
+        verdict = Verdict("")
         private_dir(self._places).chmod(0o700)
         with exclusive(self._lock, f"the mirror of {self.url}", wait=True):
             deadline = time.monotonic() + timeout
             fetch_into(self._git, deadline, timeout, head=not self._ref)
             self._trees.clear()
             found = self._newest(self._ref, deadline)
-            if not accept_rewrite:
+            if not accept:
                 self._check_history(found)
+            if verifier:
+                verdict = verifier(self._git, found)
             if found.name:
                 self._memory.remember(found.name, found.commit)
-        self._warn_of_the_source(found)
-        return self._revision(found.commit, self._ref or found.short)
+        if verdict.warning:
+            self._warn(verdict.warning)
+        return found, verdict.signed_by
 
     def resolve(self, ref: str) -> Revision:
         """Return the commit of a branch, a tag or a commit id, as last fetched; no network.

@@ -10,6 +10,7 @@ import os
 import re
 import subprocess
 import threading
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -77,6 +78,28 @@ class Git:
             [_program(), *_OPTIONS, f"--git-dir={self.folder}", *args],
             timeout=timeout,
             env=_environment(allow="none"),
+            stdin=stdin,
+            cwd=self.folder,
+            check=False,
+        )
+
+    def alone(
+        self,
+        *args: str,
+        settings: Sequence[str],
+        env: Mapping[str, str],
+        timeout: float = LOCAL_SECONDS,
+        stdin: bytes | None = None,
+    ) -> Finished:
+        """Run git without network and without the user's settings: these ``settings`` alone.
+
+        For verdicts, which nobody's settings may change. ``env`` is added to the environment.
+        """
+        words = [word for one in settings for word in ("-c", one)]
+        return run(
+            [_program(), *_OPTIONS, *words, f"--git-dir={self.folder}", *args],
+            timeout=timeout,
+            env=_without_settings(_environment(allow="none")) | dict(env),
             stdin=stdin,
             cwd=self.folder,
             check=False,
@@ -229,6 +252,11 @@ def _environment(*, allow: str) -> dict[str, str]:
         "GIT_NO_REPLACE_OBJECTS": "1",
         "GIT_LITERAL_PATHSPECS": "1",
     }
+
+
+def _without_settings(env: Mapping[str, str]) -> dict[str, str]:
+    left = {key: value for key, value in env.items() if not key.startswith("GIT_CONFIG")}
+    return left | {"GIT_CONFIG_GLOBAL": os.devnull, "GIT_CONFIG_NOSYSTEM": "1"}
 
 
 def _add_config(env: dict[str, str], key: str, value: str) -> None:
