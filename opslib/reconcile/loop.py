@@ -17,12 +17,14 @@ from opslib.kube.errors import Unreachable
 from opslib.kube.lease import identity
 from opslib.reconcile.apply import Applied
 from opslib.reconcile.health import Health
-from opslib.reconcile.inventory import make_namespace
+from opslib.reconcile.inventory import make_namespace, read_inventory
 from opslib.reconcile.keeper import Keeper
 from opslib.reconcile.session import Planned, Session
 from opslib.reconcile.status import LoopStatus, write_status
 from opslib.reconcile.surroundings import fingerprint
 from opslib.reconcile.wait import HealthOf, health_of
+from opslib.source.mirror import RewrittenHistory
+from opslib.source.verify import Unverified
 
 Mode = Literal["correct", "report"]
 JITTER = 0.1
@@ -138,12 +140,13 @@ class Loop:
     def _pass(self, keeper: Keeper) -> bool:
         """Poll once; return whether it went well. What went wrong is in the status."""
         try:
-            revision = self._session.fetch()
-            self._status = replace(
-                self._status, tried_commit=revision.commit, tried_at=stamp(), message=""
-            )
+            revision, trouble = self._newest()
+            self._status = replace(self._status, tried_at=stamp(), message="", source_error=trouble)
             self._session.discovery.refresh()
             self._reconcile(revision, keeper)
+            if trouble:
+                self._status = replace(self._status, phase="error", message=trouble)
+                return True
         except OpslibError as error:
             text = " ".join(str(error).split())
             self._status = replace(
@@ -156,6 +159,36 @@ class Loop:
             return False
         self._status = replace(self._status, errors_in_a_row=0)
         return self._status.phase != "failed"
+
+    def _newest(self) -> tuple[Revision, str]:
+        """Return the source's head, or the last good revision and why it must do."""
+        try:
+            revision = self._session.fetch()
+        except OpslibError as error:
+            if isinstance(error, Unverified):
+                self._status = replace(self._status, tried_commit=error.commit)
+            revision, text = self._kept(error)
+            self._tell(text)
+            return revision, text
+        self._status = replace(self._status, tried_commit=revision.commit)
+        return revision, ""
+
+    def _kept(self, error: OpslibError) -> tuple[Revision, str]:
+        """Return the last good revision, from the mirror; raises ``error`` where there is none."""
+        inventory = read_inventory(self._session.cluster, self._session.app)
+        mirror = self._session.mirror
+        if not inventory.commit or (inventory.url, inventory.path) != (
+            mirror.url,
+            mirror.source.path,
+        ):
+            raise error
+        try:
+            good = self._session.pinned(inventory.commit)
+        except OpslibError:
+            raise error from None
+        word = "refused" if isinstance(error, Unverified | RewrittenHistory) else "unavailable"
+        text = f"source {word}: reconciling last good commit {good.short}: "
+        return good, text + " ".join(str(error).split())[:2000]
 
     def _reconcile(self, revision: Revision, keeper: Keeper) -> None:
         planned = self._session.plan(revision, full=self._full())
@@ -218,6 +251,7 @@ class Loop:
             self._status,
             phase="synced",
             applied_commit=revision.commit,
+            signed_by=revision.signed_by,
             applied_at=self._status.applied_at
             if self._status.applied_commit == revision.commit
             else stamp(),

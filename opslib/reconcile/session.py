@@ -8,7 +8,7 @@ from __future__ import annotations
 import contextlib
 import posixpath
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import date
 from pathlib import Path
 from typing import Any
@@ -26,11 +26,13 @@ from opslib.reconcile.appfile import APP_FILE, AppFile, load_appfile
 from opslib.reconcile.apply import Applied, apply_plan
 from opslib.reconcile.depends import NotReady, not_ready
 from opslib.reconcile.desired import declare
-from opslib.reconcile.inventory import make_namespace
+from opslib.reconcile.inventory import make_namespace, read_inventory
 from opslib.reconcile.planner import Prepared, make_plan
 from opslib.reconcile.prune import PruneLimits
 from opslib.source.mirror import Mirror, Source
 from opslib.source.render import Rendered, render
+from opslib.source.trust import UNVERIFIED, Verification
+from opslib.source.verify import Verifier, verification
 
 POLICY_FILE = "policy.yaml"
 LEASE_SECONDS = 15.0
@@ -68,19 +70,46 @@ class Session:
     namespace: str = "default"
     limits: PruneLimits = field(default_factory=PruneLimits)
     progress: Progress = SILENT
+    verification: Verification = UNVERIFIED
+    fetch_seconds: float = 60.0
 
     def __post_init__(self) -> None:
         self.discovery = Discovery(self.cluster)
+        self._accepted = ""
+        self._signers: dict[str, str] = {}
         self._last: tuple[tuple[Revision, str, date], Rendered, Report] | None = None
 
-    def fetch(self, *, timeout: float = 60, accept_rewrite: bool = False) -> Revision:
+    def fetch(self, *, timeout: float = 0, accept_rewrite: bool = False) -> Revision:
         """Fetch the source and return the commit of its ref.
 
-        A history that was rewritten is an error until it is accepted once.
+        ``timeout`` is in seconds; 0 is the session's own, ``fetch_seconds``.
+
+        A history that was rewritten is an error until it is accepted once. Where signatures
+        are asked for, a commit that lacks them raises Unverified, and so does one that does
+        not follow the last applied one until it is accepted (see ``source.verify``).
         """
-        return self.mirror.fetch(
-            timeout=timeout, progress=self.progress, accept_rewrite=accept_rewrite
+        verifier = None
+        if self.verification.on:
+            last = read_inventory(self.cluster, self.app).commit
+            verifier = Verifier(self.verification, last, accept_rewrite, self._accepted)
+        revision = self.mirror.fetch(
+            timeout=timeout or self.fetch_seconds,
+            progress=self.progress,
+            accept_rewrite=accept_rewrite,
+            verifier=verifier,
         )
+        if accept_rewrite:
+            self._accepted = revision.commit
+        self._signers[revision.commit] = revision.signed_by
+        return revision
+
+    def pinned(self, commit: str) -> Revision:
+        """Return a commit that was fetched before, without network; it is not verified again.
+
+        Raises InputError when the mirror does not have it.
+        """
+        revision = self.mirror.resolve(commit)
+        return replace(revision, signed_by=self._signers.get(revision.commit, ""))
 
     def plan(self, revision: Revision, *, full: bool = False) -> Planned:
         """Render a revision, check it against the policy, and compare it with the cluster.
@@ -202,13 +231,18 @@ def open_session(
     namespace: str = "",
     limits: PruneLimits | None = None,
     progress: Progress = SILENT,
+    verify: Verification | None = None,
 ) -> Session:
     """Open the mirror of a source and bind it to a cluster.
 
     ``app`` defaults to a name made of the repository and the folder. ``namespace`` is for
-    resources that name none; default: that of the kubeconfig's context.
+    resources that name none; default: that of the kubeconfig's context. ``verify`` says
+    what must be signed; default: what the environment says. Raises InputError for what
+    cannot be used of these.
     """
+    verify = verification() if verify is None else verify
     mirror = Mirror.open(source, progress=progress)
+    verify.refuse_inside(mirror.url)
     return Session(
         cluster,
         mirror,
@@ -216,6 +250,7 @@ def open_session(
         namespace or cluster.namespace,
         limits or PruneLimits(),
         progress,
+        verify,
     )
 
 

@@ -22,6 +22,8 @@ class LoopStatus:
     """The last word of a loop about one app; all times are RFC 3339 in UTC, "" for never.
 
     ``phase``: starting, synced, progressing, drifted, failed, error or stopped.
+    ``source_error`` is why the source's head could not be had or was refused, while the last
+    good revision is kept. ``signed_by`` is of the applied commit, where that was verified.
     """
 
     app: str
@@ -42,6 +44,8 @@ class LoopStatus:
     drift: tuple[str, ...] = ()
     errors_in_a_row: int = 0
     next_poll: str = ""
+    source_error: str = ""
+    signed_by: str = ""
     updated_at: str = field(default="", compare=False)
 
     def as_dict(self) -> dict[str, Any]:

@@ -29,6 +29,7 @@ def plan_text(planned: Planned, *, unchanged: bool = False) -> str:
     lines = [
         f"App      {plan.app}",
         f"Commit   {revision.short} {clean(revision.subject)}".rstrip(),
+        *([f"Signed   {clean(revision.signed_by)}"] if revision.signed_by else []),
         f"Source   {clean(revision.url)}" + (f" ({revision.path})" if revision.path else ""),
         f"Cluster  {plan.server}",
         "",
