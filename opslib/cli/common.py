@@ -65,7 +65,28 @@ PrunePercent = Annotated[
 ]
 AcceptRewrite = Annotated[
     bool,
-    typer.Option("--accept-rewrite", help="Go on although the branch's history was rewritten."),
+    typer.Option(
+        "--accept-rewrite",
+        help="Go on although the branch's history was rewritten, or the commit does not follow "
+        "the last applied one.",
+    ),
+]
+Verify = Annotated[
+    str,
+    typer.Option(
+        "--verify",
+        envvar="OPSLIB_VERIFY",
+        help="What must be signed by a trusted key: none, head, or every commit since the last "
+        "applied one; default: head where --trust is given.",
+    ),
+]
+Trust = Annotated[
+    list[Path] | None,
+    typer.Option(
+        "--trust",
+        envvar="OPSLIB_TRUST",
+        help="File of trusted keys: OpenPGP public keys, or allowed_signers of ssh. Repeatable.",
+    ),
 ]
 Timeout = Annotated[str, typer.Option("--timeout", help="Longest wait, such as 90s or 5m.")]
 
@@ -128,12 +149,16 @@ def session(
     namespace: str = "",
     limits: PruneLimits | None = None,
     accept_rewrite: bool = False,
+    verify: str = "",
+    trust: list[Path] | None = None,
     progress: Bar,
 ) -> tuple[Session, Revision]:
     """Connect to cluster and source, fetch, and return both with the pinned commit."""
     from opslib.reconcile.session import open_session
     from opslib.source.mirror import Source
+    from opslib.source.verify import verification
 
+    signed = verification(verify, trust or ())
     one = open_session(
         cluster(kubeconfig, context),
         Source(repo, revision, path),
@@ -141,5 +166,6 @@ def session(
         namespace=namespace,
         limits=limits,
         progress=progress,
+        verify=signed,
     )
     return one, one.fetch(accept_rewrite=accept_rewrite)

@@ -21,6 +21,8 @@ from opslib.cli.common import (
     Ref,
     Repo,
     Timeout,
+    Trust,
+    Verify,
     bar,
     emit,
     limits_of,
@@ -50,6 +52,8 @@ def plan(
     prune: Prune = None,
     prune_count: PruneCount = 10,
     prune_percent: PrunePercent = 20,
+    verify: Verify = "",
+    trust: Trust = None,
     accept_rewrite: AcceptRewrite = False,
     kubeconfig: Kubeconfig = None,
     context: Context = None,
@@ -65,7 +69,8 @@ def plan(
     with bar() as progress:
         one, pinned = session(
             kubeconfig, context, repo, path, revision, app,
-            namespace=namespace, limits=limits, accept_rewrite=accept_rewrite, progress=progress,
+            namespace=namespace, limits=limits, accept_rewrite=accept_rewrite,
+            verify=verify, trust=trust, progress=progress,
         )  # fmt: skip
         planned = one.plan(pinned, full=full)
     _show(planned, as_json=json, unchanged=unchanged)
@@ -80,6 +85,8 @@ def check(
     app: AppName = "",
     namespace: Namespace = "",
     full: Full = False,
+    verify: Verify = "",
+    trust: Trust = None,
     accept_rewrite: AcceptRewrite = False,
     kubeconfig: Kubeconfig = None,
     context: Context = None,
@@ -89,7 +96,8 @@ def check(
     with bar() as progress:
         one, pinned = session(
             kubeconfig, context, repo, path, revision, app,
-            namespace=namespace, accept_rewrite=accept_rewrite, progress=progress,
+            namespace=namespace, accept_rewrite=accept_rewrite,
+            verify=verify, trust=trust, progress=progress,
         )  # fmt: skip
         planned = one.plan(pinned, full=full)
     _show(planned, as_json=json, unchanged=False)
@@ -117,6 +125,8 @@ def apply(
         bool, typer.Option("--wait/--no-wait", help="Wait for health; only then prune.")
     ] = True,
     full: Full = False,
+    verify: Verify = "",
+    trust: Trust = None,
     accept_rewrite: AcceptRewrite = False,
     kubeconfig: Kubeconfig = None,
     context: Context = None,
@@ -130,7 +140,8 @@ def apply(
     with bar() as progress:
         one, pinned = session(
             kubeconfig, context, repo, path, revision, app,
-            namespace=namespace, limits=limits, accept_rewrite=accept_rewrite, progress=progress,
+            namespace=namespace, limits=limits, accept_rewrite=accept_rewrite,
+            verify=verify, trust=trust, progress=progress,
         )  # fmt: skip
         planned = one.plan(pinned, full=full)
     if not json:

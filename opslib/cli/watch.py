@@ -21,6 +21,8 @@ from opslib.cli.common import (
     PrunePercent,
     Ref,
     Repo,
+    Trust,
+    Verify,
     cluster,
     emit,
     limits_of,
@@ -44,6 +46,8 @@ def watch(
     ] = "correct",
     prune_count: PruneCount = 10,
     prune_percent: PrunePercent = 20,
+    verify: Verify = "",
+    trust: Trust = None,
     accept_rewrite: AcceptRewrite = False,
     once: Annotated[bool, typer.Option("--once", help="Poll once and end.")] = False,
     status: Annotated[
@@ -61,19 +65,26 @@ def watch(
     from opslib.reconcile.loop import Loop, LoopOptions
     from opslib.reconcile.session import open_session
     from opslib.source.mirror import Source
+    from opslib.source.verify import verification
 
     period = parse_duration(interval, name="--interval")
     if period < 1:
         raise InputError(f"--interval {interval} is too short", expected="1s or more")
     if drift not in {"correct", "report"}:
         raise InputError(f"--drift {drift!r} is not known", expected="correct or report")
+    signed = verification(verify, trust or ())
     server = cluster(kubeconfig, context)
     if status:
         _print_status(_read(server, app, repo, path), as_json=json)
         return
     limits = limits_of(None, prune_count, prune_percent)
     one = open_session(
-        server, Source(repo, revision, path), app=app, namespace=namespace, limits=limits
+        server,
+        Source(repo, revision, path),
+        app=app,
+        namespace=namespace,
+        limits=limits,
+        verify=signed,
     )
     if accept_rewrite:
         # The history as it is now is accepted; another rewrite, later on, is not.
@@ -126,6 +137,8 @@ def _print_status(status: LoopStatus, *, as_json: bool) -> None:
         ["phase", status.phase + (f": {status.message}" if status.message else "")],
         ["last revision tried", f"{status.tried_commit[:12] or '-'} at {status.tried_at or '-'}"],
         ["last applied", f"{status.applied_commit[:12] or '-'} at {status.applied_at or '-'}"],
+        *([["signed by", status.signed_by]] if status.signed_by else []),
+        *([["source", status.source_error]] if status.source_error else []),
         ["health", "; ".join([status.health, *status.unhealthy])],
         ["drift", "; ".join(status.drift) or "none"],
         ["next poll", status.next_poll or "none"],
