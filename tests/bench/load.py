@@ -57,7 +57,7 @@ spec:
             requests: {{cpu: 100m, memory: 64Mi}}
             limits: {{cpu: 1000m, memory: 128Mi}}
 """
-_SHAPES = (_CONFIG, _SERVICE, _DEPLOYMENT)
+SHAPES = (_CONFIG, _SERVICE, _DEPLOYMENT)
 
 
 def make(repo: Path, objects: int) -> Path:
@@ -65,7 +65,7 @@ def make(repo: Path, objects: int) -> Path:
     folder = repo / "app"
     folder.mkdir(parents=True)
     for number in range(objects):
-        text = _SHAPES[number % 3].format(i=number)
+        text = SHAPES[number % 3].format(i=number)
         (folder / f"o{number:05}.yaml").write_text(text, encoding="utf-8")
     git(repo, "init", "-q", "-b", "main")
     git(repo, "add", "-A")
