@@ -110,7 +110,7 @@ def listed(cluster: Cluster, app: App) -> dict[str, str]:
     answer = retrying(
         lambda: cluster.request("GET", COLLECTION, query=query, accept=_METADATA_ONLY)
     )
-    return {item["metadata"]["name"]: item["metadata"]["uid"] for item in answer["items"]}
+    return {item["metadata"]["name"]: item["metadata"]["uid"] for item in answer["items"] or ()}
 
 
 def create(cluster: Cluster, app: App, shard: Shard, text: str) -> None:

@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import json
 import subprocess
+from collections.abc import Iterator
 from pathlib import Path
+
+import yaml
 
 NAMESPACE = "load"
 
@@ -71,6 +75,16 @@ def make(repo: Path, objects: int) -> Path:
     git(repo, "add", "-A")
     git(repo, "commit", "-q", "-m", f"{objects} objects")
     return folder
+
+
+def requests(objects: int, namespace: str) -> Iterator[tuple[str, str]]:
+    """Yield the path and the JSON of each object, for those who send them as they are."""
+    for number in range(objects):
+        manifest = yaml.safe_load(SHAPES[number % 3].format(i=number))
+        manifest["metadata"]["namespace"] = namespace
+        version, plural = manifest["apiVersion"], f"{manifest['kind'].lower()}s"
+        root = f"/apis/{version}" if "/" in version else f"/api/{version}"
+        yield f"{root}/namespaces/{namespace}/{plural}/o{number}", json.dumps(manifest)
 
 
 def git(repo: Path, *words: str) -> None:

@@ -10,10 +10,11 @@ import sys
 from collections.abc import Iterator
 from typing import Any
 
+from bench import load
+
 from opslib.policy import schema
 from opslib.source.example import example_folder
 from opslib.source.yamlload import load_documents
-from tests.bench import load
 
 RELEASE = "1.37"
 EDITS = 3000

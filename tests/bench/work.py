@@ -1,0 +1,154 @@
+"""One repository of many objects, and all that is timed with it."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import resource
+import sys
+import time
+import uuid
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+from opslib.kube.client import Cluster, connect
+from opslib.reconcile.session import open_session
+from opslib.sandbox import cluster
+from opslib.sandbox.binaries import kubectl
+from opslib.source.mirror import Source
+
+from . import audit, load
+from .measure import Took, run
+
+NAME = "bench"
+DRIFTED = 10
+OPSLIB = [sys.executable, "-m", "opslib"]
+EMPTY_SECONDS = 600.0
+_KINDS = (
+    "/api/v1/namespaces/load/configmaps",
+    "/api/v1/namespaces/load/services",
+    "/apis/apps/v1/namespaces/load/deployments",
+    "/apis/apps/v1/namespaces/load/replicasets",
+)
+
+
+class Work:
+    """What opslib, kubectl and bare PATCHes do with the same objects."""
+
+    def __init__(self, place: Path, objects: int) -> None:
+        self.objects = objects
+        self.repo = place / f"load-{objects}"
+        self.folder = load.make(self.repo, objects)
+        self.env = {**os.environ, **cluster.environment(NAME)}
+        self.kubectl = [str(kubectl())]
+        self.app = f"load-{objects}"
+        self.where = ["--repo", str(self.repo), "--path", "app", "--app", self.app]
+        self.requests = place / f"requests-{objects}"
+        lines = load.requests(objects, load.NAMESPACE)
+        self.requests.write_text("".join(f"{path}\t{body}\n" for path, body in lines))
+        self._session: tuple[Any, Any] | None = None
+
+    def empty(self) -> None:
+        """Delete all objects and the inventory; what follows is a first apply.
+
+        The collections one by one: the namespace's own deletion waits for its controller's
+        clock.
+        """
+        with _connected(self.env) as api:
+            for path in _KINDS:
+                _delete_all(api, path)
+            own = "/api/v1/namespaces/opslib-system/configmaps"
+            _delete_all(api, own, {"labelSelector": f"opslib.dev/app={self.app}"})
+
+    def plan(self) -> Took:
+        return run([*OPSLIB, "plan", *self.where], self.env)
+
+    def apply(self) -> Took:
+        return run([*OPSLIB, "apply", *self.where, "--yes", "--timeout", "20m"], self.env)
+
+    def diff(self) -> Took:
+        words = ["diff", "--server-side", "--force-conflicts", "-f", str(self.folder)]
+        return run([*self.kubectl, *words, "--field-manager=peer"], self.env, (0, 1))
+
+    def peer_apply(self) -> Took:
+        words = ["apply", "--server-side", "--force-conflicts", "-f", str(self.folder)]
+        return run([*self.kubectl, *words, "--field-manager=peer"], self.env)
+
+    def get(self) -> Took:
+        words = ["get", "configmaps,services,deployments", "-n", load.NAMESPACE, "-o", "json"]
+        return run([*self.kubectl, *words], self.env)
+
+    def bare(self, workers: int) -> Callable[[], Took]:
+        words = [sys.executable, "-m", "tests.bench.bare", self.env["KUBECONFIG"]]
+        words += [str(self.requests), str(workers)]
+        return lambda: run(words, self.env)
+
+    def anew(self, one: Callable[[], Took]) -> Callable[[], Took]:
+        """Do it on an empty namespace."""
+
+        def again() -> Took:
+            self.empty()
+            return one()
+
+        return again
+
+    def second_pass(self) -> Took:
+        """Plan in this process, where it was planned before: a pass of a loop after its fetch."""
+        if self._session is None:
+            source = Source(str(self.repo), "", "app")
+            session = open_session(connect(self.env["KUBECONFIG"]), source, app=self.app)
+            self._session = session, session.fetch()
+            session.plan(self._session[1])
+        session, revision = self._session
+        started = time.perf_counter()
+        session.discovery.refresh()
+        planned = session.plan(revision)
+        took = time.perf_counter() - started
+        if not planned.prepared.plan.empty:
+            raise SystemExit(f"not a no-op: {planned.prepared.plan.counts}")
+        return Took(took, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024 / 1e6)
+
+    def end(self) -> None:
+        """Forget what the passes in this process keep."""
+        if self._session:
+            self._session[0].cluster.close()
+        self._session = None
+
+    def drift(self) -> None:
+        """Change ten objects as somebody would by hand."""
+        with _connected(self.env) as api:
+            for number in range(0, DRIFTED * 3, 3):
+                api.request(
+                    "PATCH",
+                    f"/api/v1/namespaces/{load.NAMESPACE}/configmaps/o{number}",
+                    query={"fieldManager": "kubectl-edit"},
+                    body={"data": {"key": uuid.uuid4().hex}},
+                    content_type="application/merge-patch+json",
+                )
+
+    def count(self, one: Callable[[], Took]) -> dict[str, int]:
+        """Do it once more, and count its requests on the server's audit log."""
+        return audit.requests(Path(self.env["OPSLIB_AUDIT_LOG"]), "opslib", one)
+
+
+@contextlib.contextmanager
+def _connected(env: dict[str, str]) -> Iterator[Cluster]:
+    api = connect(env["KUBECONFIG"], timeout=EMPTY_SECONDS)
+    yield api
+    api.close()
+
+
+def _delete_all(api: Cluster, path: str, query: dict[str, Any] | None = None) -> None:
+    """Delete a collection and wait until it is empty."""
+    options = {**(query or {}), "propagationPolicy": "Background"}
+    until = time.monotonic() + EMPTY_SECONDS
+    while True:
+        items = api.request("GET", path, query={**(query or {}), "limit": 10})["items"]
+        if path.endswith("load/configmaps"):
+            items = [item for item in items if item["metadata"]["name"] != "kube-root-ca.crt"]
+        if not items:
+            return
+        if time.monotonic() > until:
+            raise SystemExit(f"{path} does not become empty")
+        api.request("DELETE", path, query=options)
