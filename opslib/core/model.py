@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Any
 
 Manifest = dict[str, Any]
@@ -63,7 +64,7 @@ class Resource:
     def namespace(self) -> str:
         return str(self.manifest["metadata"].get("namespace") or "")
 
-    @property
+    @cached_property
     def key(self) -> ResourceKey:
         return key_of(self.manifest)
 

@@ -34,6 +34,9 @@ _TRIES = 4
 _NAMESPACE = ("", "Namespace")
 _COMMIT_PATH = f'metadata.annotations["{COMMIT}"]'
 
+Memory = dict[ResourceKey, tuple[Manifest, Lock, Change]]
+"""What was proven unchanged: the declaration, the version of the live object, the outcome."""
+
 Lineage = Callable[[str, str], bool]
 """Whether the first commit is an ancestor of the second (or the same)."""
 
@@ -61,6 +64,7 @@ def make_plan(
     is_ancestor: Lineage,
     limits: PruneLimits | None = None,
     full: bool = False,
+    memory: Memory | None = None,
     warnings: Sequence[str] = (),
     progress: Progress = SILENT,
 ) -> Prepared:
@@ -68,6 +72,7 @@ def make_plan(
 
     What is provably unchanged (see ``proof``) is not asked of the server, and of new objects
     that are alike (see ``likeness``) only the first, unless ``full``.
+    ``memory`` is what earlier plans of the same process proved; it is kept up.
     What a resource cannot be applied for is collected in ``Plan.problems``, all of it, with
     file and line. Raises Unreachable and Refused as ``Cluster.request``.
     """
@@ -77,7 +82,7 @@ def make_plan(
     kinds = _kinds(desired, inventory, discovery)
     live = read_live(cluster, kinds)
     optouts = opt_outs(cluster, discovery, desired)
-    judge = Judge(cluster, app, revision, desired, live, optouts=optouts, full=full)
+    judge = Judge(cluster, app, revision, desired, live, optouts=optouts, full=full, memory=memory)
     changes: list[Change] = []
     problems: list[PlanProblem] = []
     with workers() as pool:
@@ -143,6 +148,7 @@ class Judge:
         *,
         optouts: OptOuts,
         full: bool = False,
+        memory: Memory | None = None,
     ) -> None:
         self._cluster = cluster
         self._app = app
@@ -151,6 +157,7 @@ class Judge:
         self._live = live
         self._optouts = optouts
         self._full = full
+        self._memory = memory if memory is not None else {}
 
     def target(self, target: Target) -> Change | PlanProblem:
         """Return what would happen to a resource, or why it cannot be applied."""
@@ -160,11 +167,24 @@ class Judge:
             return problem_of(error, target.resource)
 
     def known(self, target: Target) -> Change | None:
-        """Return the change of an object that is provably as it is declared: none."""
+        """Return the change of an object that is provably as it is declared: none.
+
+        The proof of the same version of an object and the same declaration is not made twice.
+        """
         live = self._live.get(target.key)
-        if live is None or target.provided or apply_managers(live) != {self._app.manager}:
+        if live is None or target.provided or self._full:
             return None
-        return self._proven(target, live, self.body(target, self._commit(live), live))
+        lock, manifest = Lock.of(live), target.resource.manifest
+        told = self._memory.get(target.key)
+        alone = not self._optouts.notes(target.key, manifest)
+        if alone and told and told[0] is manifest and told[1] == lock:
+            return told[2]
+        if apply_managers(live) != {self._app.manager}:
+            return None
+        change = self._proven(target, live, self.body(target, self._commit(live), live))
+        if change and alone:
+            self._memory[target.key] = manifest, lock, change
+        return change
 
     def _proven(self, target: Target, live: Manifest, body: Manifest) -> Change | None:
         if self._full or not unchanged(live, body, self._app.manager):

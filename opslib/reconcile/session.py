@@ -17,17 +17,19 @@ from opslib.core.errors import InputError, OpslibError, Problems
 from opslib.core.model import Revision
 from opslib.core.progress import SILENT, Progress
 from opslib.kube.client import Cluster
-from opslib.kube.discovery import Discovery
+from opslib.kube.discovery import Discovery, Kind
 from opslib.kube.lease import Lease, identity
 from opslib.policy import ADVISORY, Policy, Report, check, load_policy
 from opslib.reconcile.app import SYSTEM_NAMESPACE, App, app_of
 from opslib.reconcile.apply import Applied, apply_plan
-from opslib.reconcile.desired import declare
+from opslib.reconcile.desired import Desired, declare
 from opslib.reconcile.inventory import make_namespace
-from opslib.reconcile.planner import Prepared, make_plan
+from opslib.reconcile.planner import Memory, Prepared, make_plan
 from opslib.reconcile.prune import PruneLimits
 from opslib.source.mirror import Mirror, Source
 from opslib.source.render import Rendered, render
+
+Kinds = dict[tuple[str, str], Kind]
 
 POLICY_FILE = "policy.yaml"
 LEASE_SECONDS = 15.0
@@ -66,6 +68,8 @@ class Session:
     def __post_init__(self) -> None:
         self.discovery = Discovery(self.cluster)
         self._last: tuple[tuple[Revision, str, date], Rendered, Report] | None = None
+        self._declared: tuple[Rendered, Kinds, Desired] | None = None
+        self._memory: Memory = {}
 
     def fetch(self, *, timeout: float = 60, accept_rewrite: bool = False) -> Revision:
         """Fetch the source and return the commit of its ref.
@@ -82,7 +86,7 @@ class Session:
         ``full`` asks the server about every object, also about those proven unchanged.
         """
         rendered, report = self._checked(revision)
-        desired = declare(rendered.resources, self.discovery, namespace=self.namespace)
+        desired = self._desired(rendered)
         prepared = make_plan(
             self.cluster,
             self.discovery,
@@ -92,6 +96,7 @@ class Session:
             is_ancestor=self.mirror.is_ancestor,
             limits=self.limits,
             full=full,
+            memory=self._memory,
             warnings=(*self.mirror.warnings, *rendered.warnings),
             progress=self.progress,
         )
@@ -108,6 +113,15 @@ class Session:
             report = check(rendered.resources, self.policy(revision), version=self.cluster.version)
             self._last = (asked, rendered, report)
         return self._last[1:]
+
+    def _desired(self, rendered: Rendered) -> Desired:
+        """Bind what was rendered to the server's kinds; once, while both stay the same."""
+        kinds, last = self.discovery.all(), self._declared
+        if last is None or last[0] is not rendered or last[1] != kinds:
+            desired = declare(rendered.resources, self.discovery, namespace=self.namespace)
+            last = self._declared = rendered, kinds, desired
+            self._memory.clear()
+        return last[2]
 
     def policy(self, revision: Revision) -> Policy:
         """Return the policy at the root of the repository at this commit, else mere advice."""

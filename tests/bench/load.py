@@ -35,6 +35,8 @@ spec:
       port: 80
       targetPort: 8080
 """
+# Amounts in the server's own form: 1000m would change hands with each manager that applies it, as
+# what is declared and what is kept are different texts.
 _DEPLOYMENT = """apiVersion: apps/v1
 kind: Deployment
 metadata:
@@ -59,7 +61,7 @@ spec:
               value: b
           resources:
             requests: {{cpu: 100m, memory: 64Mi}}
-            limits: {{cpu: 1000m, memory: 128Mi}}
+            limits: {{cpu: "1", memory: 128Mi}}
 """
 SHAPES = (_CONFIG, _SERVICE, _DEPLOYMENT)
 

@@ -23,7 +23,7 @@ from .measure import Took, alternating, machine, ratio, read, run, table, write
 from .work import DRIFTED, NAME, OPSLIB, Work
 
 SIZES = (100, 1000, 5000, 20_000)
-ROUNDS = 2
+ROUNDS = 5
 LARGE = 5000
 """From here on a first apply is measured once a round, and only two numbers of bare PATCHes."""
 HUGE = 20_000
@@ -32,6 +32,7 @@ BARE = (1, 2, 4, 8, 16, 32)
 
 PLAN = "opslib plan"
 APPLY = "opslib apply"
+ONLY = "opslib apply --no-wait"
 DIFF = "kubectl diff --server-side"
 PEER = "kubectl apply --server-side"
 GET = "kubectl get -o json"
@@ -72,12 +73,16 @@ def measure(place: Path, objects: int) -> dict[str, Any]:
 def _first(work: Work) -> tuple[dict[str, dict[str, Any]], dict[str, dict[str, Any]]]:
     """Time the first apply beside bare PATCHes: all numbers of workers once, the best with it."""
     if work.objects >= HUGE:
-        return alternating({APPLY: work.anew(work.apply)}, 1, warm=0), {}
+        return alternating({ONLY: work.anew(work.apply_only)}, 1, warm=0), {}
     large = work.objects >= LARGE
     tried = {_bare(n): work.anew(work.bare(n)) for n in ((4, 8) if large else BARE)}
     bare = alternating(tried, 1, warm=0)
     best = sorted(bare, key=lambda name: float(bare[name]["median_seconds"]))[: 1 if large else 2]
-    sides = {APPLY: work.anew(work.apply), PEER: work.anew(work.peer_apply)}
+    sides = {
+        APPLY: work.anew(work.apply),
+        ONLY: work.anew(work.apply_only),
+        PEER: work.anew(work.peer_apply),
+    }
     sides |= {name: tried[name] for name in best}
     timed = alternating(sides, 1 if large else ROUNDS, warm=0)
     again = {name: timed.pop(name) for name in best}
@@ -123,9 +128,11 @@ def _ratios(
     }
     if PEER in first:
         found["first: kubectl to opslib"] = ratio(first, PEER, APPLY)
+        found["first: kubectl to opslib --no-wait"] = ratio(first, PEER, ONLY)
     if bare:
         best = min(bare, key=lambda name: float(bare[name]["median_seconds"]))
         found["first: opslib to the best bare"] = ratio({**first, **bare}, APPLY, best)
+        found["first: opslib --no-wait to the best bare"] = ratio({**first, **bare}, ONLY, best)
     return found
 
 

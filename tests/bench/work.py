@@ -67,6 +67,10 @@ class Work:
     def apply(self) -> Took:
         return run([*OPSLIB, "apply", *self.where, "--yes", "--timeout", "20m"], self.env)
 
+    def apply_only(self) -> Took:
+        """Apply without looking at health afterwards, as kubectl does."""
+        return run([*OPSLIB, "apply", *self.where, "--yes", "--no-wait"], self.env)
+
     def diff(self) -> Took:
         words = ["diff", "--server-side", "--force-conflicts", "-f", str(self.folder)]
         return run([*self.kubectl, *words, "--field-manager=peer"], self.env, (0, 1))
