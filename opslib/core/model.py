@@ -19,6 +19,14 @@ class ResourceKey:
     namespace: str
     name: str
 
+    def as_dict(self) -> dict[str, str]:
+        return {
+            "group": self.group,
+            "kind": self.kind,
+            "namespace": self.namespace,
+            "name": self.name,
+        }
+
     def __str__(self) -> str:
         kind = f"{self.kind}.{self.group}" if self.group else self.kind
         place = f"{self.namespace}/" if self.namespace else ""

@@ -7,8 +7,8 @@ import os
 import platform
 import statistics
 import subprocess
+import sys
 import tempfile
-import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -30,17 +30,17 @@ class Took:
 
 def run(words: Words, env: Mapping[str, str] | None = None, codes: Sequence[int] = (0,)) -> Took:
     """Run one whole process to its end; its output goes to a file, so that no pipe is a brake."""
+    timed = [sys.executable, "-I", "-S", str(Path(__file__).with_name("timed.py"))]
     with tempfile.TemporaryFile() as out, tempfile.TemporaryFile() as err:
-        started = time.perf_counter()
-        with subprocess.Popen(words, env=env, stdout=out, stderr=err) as process:
-            _, status, usage = os.wait4(process.pid, 0)
-            seconds = time.perf_counter() - started
-            process.returncode = os.waitstatus_to_exitcode(status)
-        if process.returncode not in codes:
+        with tempfile.NamedTemporaryFile("r", encoding="ascii") as result:
+            words = [*timed, result.name, *words]
+            subprocess.run(words, env=env, stdout=out, stderr=err, check=False)
+            seconds, peak, code = result.read().split()
+        if int(code) not in codes:
             err.seek(0)
             text = err.read()[-800:].decode(errors="replace")
-            raise SystemExit(f"{' '.join(words)[:200]} ended with {process.returncode}: {text}")
-    return Took(seconds, usage.ru_maxrss * 1024 / 1e6)
+            raise SystemExit(f"{' '.join(words[5:])[:200]} ended with {code}: {text}")
+    return Took(float(seconds), int(peak) * 1024 / 1e6)
 
 
 def alternating(

@@ -25,7 +25,7 @@ from .work import DRIFTED, NAME, OPSLIB, Work
 SIZES = (100, 1000, 5000, 20_000)
 ROUNDS = 5
 LARGE = 5000
-"""From here on a first apply is measured once a round, and only two numbers of bare PATCHes."""
+"""From here on a first apply runs once, beside two numbers of workers of bare PATCHes."""
 HUGE = 20_000
 """From here on what takes minutes runs once."""
 BARE = (1, 2, 4, 8, 16, 32)
@@ -50,8 +50,7 @@ def measure(place: Path, objects: int) -> dict[str, Any]:
     _as_declared(work)
     steady = _steady(work)
     requests = work.count(work.plan)
-    work.drift()
-    drifted = alternating({DRIFT: work.plan}, ROUNDS)
+    drifted = alternating({PLAN: work.restored, DRIFT: work.drifted}, ROUNDS)
     row = {
         "objects": objects,
         **machine(),
@@ -65,7 +64,7 @@ def measure(place: Path, objects: int) -> dict[str, Any]:
     work.end()
     work.empty()
     took = round(time.monotonic() - started)
-    print(table({**first, **bare, **steady, **drifted}), flush=True)
+    print(table({**first, **bare, **drifted, **steady}), flush=True)
     print(f"   {json.dumps(row['ratios'])}\n   in {took} s", flush=True)
     return {**row, "took_seconds": took}
 
@@ -124,7 +123,7 @@ def _ratios(
         "diff to plan": ratio(steady, DIFF, PLAN),
         "apply to plan": ratio(steady, PEER, PLAN),
         "second pass to get": ratio(steady, SECOND, GET),
-        "drifted to no-op": ratio({**steady, **drifted}, DRIFT, PLAN),
+        "drifted to no-op": ratio(drifted, DRIFT, PLAN),
     }
     if PEER in first:
         found["first: kubectl to opslib"] = ratio(first, PEER, APPLY)
@@ -172,7 +171,7 @@ def _put(name: str, row: Mapping[str, Any]) -> None:
 
 def took(row: Mapping[str, Any], name: str) -> Took | None:
     """Return the median and the memory of one line of a size's results; None if it was not run."""
-    for part in ("first", "bare", "steady", "drifted"):
+    for part in ("steady", "first", "bare", "drifted"):
         if found := row.get(part, {}).get(name):
             return Took(found["median_seconds"], found["peak_mb"])
     return None

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
-import resource
+import subprocess
 import sys
 import time
 import uuid
@@ -13,10 +13,8 @@ from pathlib import Path
 from typing import Any
 
 from opslib.kube.client import Cluster, connect
-from opslib.reconcile.session import open_session
 from opslib.sandbox import cluster
 from opslib.sandbox.binaries import kubectl
-from opslib.source.mirror import Source
 
 from . import audit, load
 from .measure import Took, run
@@ -47,7 +45,7 @@ class Work:
         self.requests = place / f"requests-{objects}"
         lines = load.requests(objects, load.NAMESPACE)
         self.requests.write_text("".join(f"{path}\t{body}\n" for path, body in lines))
-        self._session: tuple[Any, Any] | None = None
+        self._passes: subprocess.Popen[str] | None = None
 
     def empty(self) -> None:
         """Delete all objects and the inventory; what follows is a first apply.
@@ -98,26 +96,28 @@ class Work:
         return again
 
     def second_pass(self) -> Took:
-        """Plan in this process, where it was planned before: a pass of a loop after its fetch."""
-        if self._session is None:
-            source = Source(str(self.repo), "", "app")
-            session = open_session(connect(self.env["KUBECONFIG"]), source, app=self.app)
-            self._session = session, session.fetch()
-            session.plan(self._session[1])
-        session, revision = self._session
-        started = time.perf_counter()
-        session.discovery.refresh()
-        planned = session.plan(revision)
-        took = time.perf_counter() - started
-        if not planned.prepared.plan.empty:
-            raise SystemExit(f"not a no-op: {planned.prepared.plan.counts}")
-        return Took(took, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024 / 1e6)
+        """Plan in a process where it was planned before: a pass of a loop after its fetch."""
+        if self._passes is None:
+            words = [sys.executable, "-m", "tests.bench.passes", str(self.repo), self.app]
+            self._passes = subprocess.Popen(
+                words, env=self.env, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+            )
+        stdin, stdout = self._passes.stdin, self._passes.stdout
+        if stdin is None or stdout is None:
+            raise SystemExit("the process of the passes has no pipes")
+        stdin.write("\n")
+        stdin.flush()
+        line = stdout.readline()
+        if not line:
+            raise SystemExit("the process of the passes ended")
+        seconds, peak = map(float, line.split())
+        return Took(seconds, peak)
 
     def end(self) -> None:
-        """Forget what the passes in this process keep."""
-        if self._session:
-            self._session[0].cluster.close()
-        self._session = None
+        """End the process of the passes."""
+        if self._passes:
+            self._passes.communicate()
+        self._passes = None
 
     def drift(self) -> None:
         """Change ten objects as somebody would by hand."""
@@ -130,6 +130,16 @@ class Work:
                     body={"data": {"key": uuid.uuid4().hex}},
                     content_type="application/merge-patch+json",
                 )
+
+    def restored(self) -> Took:
+        """Plan after what was changed by hand was put right, which is not timed."""
+        self.apply()
+        return self.plan()
+
+    def drifted(self) -> Took:
+        """Plan after ten objects were changed by hand."""
+        self.drift()
+        return self.plan()
 
     def count(self, one: Callable[[], Took]) -> dict[str, int]:
         """Do it once more, and count its requests on the server's audit log."""
