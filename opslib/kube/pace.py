@@ -22,7 +22,10 @@ LEAST, START, MOST = 1, 4, 32
 number of connections that are kept (see ``client.connect``)."""
 
 FEW, MANY = 2.0, 4.0
-"""Requests in the queue below which one more is tried, and above which there is one less."""
+"""Requests in the queue below which one more is tried, and above which there is one less.
+
+Of two under way fewer than two wait: unless the server refuses, at least three are tried.
+"""
 
 _WINDOW = 8
 """Answers from which something is learned, at least; two rounds of the limit else."""
@@ -57,7 +60,7 @@ def learned(pace: Pace, worked: float, took: float, *, used: bool) -> Pace:
     """
     if took <= 0:
         return pace
-    queue = pace.limit * (1 - min(1.0, worked / took))
+    queue = pace.width * (1 - min(1.0, worked / took))
     if queue > MANY:
         step = pace.limit / 4 if queue > 2 * MANY else 1
         return Pace(max(float(LEAST), pace.limit - step), rising=False)
@@ -149,7 +152,10 @@ class Pacer:
             self._turn_to(refused(self.pace))
 
     def _see(self, sort: str, took: float) -> None:
-        self._least.setdefault(sort, _Least(took)).see(took)
+        if sort not in self._least:  # the first of its sort says what there is to compare with
+            self._least[sort] = _Least(took)
+            return
+        self._least[sort].see(took)
         self._seen.append((sort, took))
         if len(self._seen) < max(_WINDOW, 2 * self.pace.width):
             return

@@ -31,7 +31,7 @@ def test_the_pace_keeps_its_bounds(
 def test_the_pace_follows_the_queue(pace: Pace, worked: float, took: float, used: bool) -> None:
     """It never rises over a long queue, never sinks over a short one, and not unless tried out."""
     after = learned(pace, worked, took, used=used)
-    queue = pace.limit * (1 - min(1.0, worked / took))
+    queue = pace.width * (1 - min(1.0, worked / took))
     if queue > MANY:
         assert after.limit < pace.limit or pace.limit == LEAST
     elif queue < FEW:
@@ -128,6 +128,15 @@ def test_errors_in_requests_teach_nothing() -> None:
             turn.status = 409
     assert pacer.pace == Pace()
     assert not pacer._least
+
+
+def test_answers_that_compare_with_nothing_teach_nothing() -> None:
+    """The first requests of a plan are each of another sort: they do not raise the pace."""
+    pacer = Pacer()
+    for number in range(50):
+        with pacer.turn(f"GET {number}") as turn:
+            turn.status = 200
+    assert pacer.pace == Pace()
 
 
 def test_no_more_are_under_way_than_may_be() -> None:

@@ -78,7 +78,7 @@ class Writer:
             for job in jobs:
                 job.result()
         side.join()
-        assert done()
+        assert done(), (self.pacer.pace, self.pacer.lowest, self.answers)
 
 
 @pytest.fixture
