@@ -7,7 +7,7 @@ OPSLIB := $(BIN)/opslib
 CACHES := .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache build
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test lint format lab bench picture down clean
+.PHONY: help setup demo test lint format lab bench figures picture down clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-8s %s\n", $$1, $$2}' Makefile
@@ -42,6 +42,9 @@ lab: setup ## JupyterLab at notebooks/index.ipynb, pointed at the control plane 
 
 bench: setup ## measure, side by side with the peers; results under outputs/bench/
 	@$(BIN)/python -m tests.bench $(ARGS)
+
+figures: setup ## make the tables and the plot of docs/benchmarks.md from the results of `make bench`
+	@$(BIN)/python -m tests.bench.report
 
 picture: setup ## make the README's picture from the newest record of a rollout
 	@$(BIN)/python tools/picture.py readme docs/record.png

@@ -153,7 +153,9 @@ def apply(
         one.progress = progress
         applied = one.apply(planned, timeout=limit, wait=wait, go_on=held)
     why = [] if applied.ok else explain(one.cluster, (state.key for state in applied.unhealthy))
-    document = {"plan": planned.as_dict(), "applied": applied.as_dict(), "why": why}
+    document = (
+        {"plan": planned.as_dict(), "applied": applied.as_dict(), "why": why} if json else None
+    )
     emit(document, _result(applied, why, waited=wait), as_json=json)
     if not applied.ok:
         raise typer.Exit(1)

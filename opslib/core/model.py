@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Any
 
 Manifest = dict[str, Any]
@@ -17,6 +18,14 @@ class ResourceKey:
     kind: str
     namespace: str
     name: str
+
+    def as_dict(self) -> dict[str, str]:
+        return {
+            "group": self.group,
+            "kind": self.kind,
+            "namespace": self.namespace,
+            "name": self.name,
+        }
 
     def __str__(self) -> str:
         kind = f"{self.kind}.{self.group}" if self.group else self.kind
@@ -63,7 +72,7 @@ class Resource:
     def namespace(self) -> str:
         return str(self.manifest["metadata"].get("namespace") or "")
 
-    @property
+    @cached_property
     def key(self) -> ResourceKey:
         return key_of(self.manifest)
 

@@ -20,8 +20,9 @@ import orjson
 import urllib3
 
 from opslib.core.errors import InputError, OpslibError
-from opslib.kube.errors import ApiError, Refused, Unreachable, from_response
+from opslib.kube.errors import ApiError, Refused, Unreachable, from_response, seconds_of
 from opslib.kube.kubeconfig import access, client
+from opslib.kube.pace import MOST, Pacer
 
 APPLY = "application/apply-patch+yaml"
 MERGE = "application/merge-patch+json"
@@ -84,6 +85,7 @@ class Cluster:
         self.namespace = namespace
         self.timeout = timeout
         self.version = ""
+        self.pacer = Pacer()
         self._may_write: Callable[[], bool] | None = None
 
     def fenced(self, may_write: Callable[[], bool]) -> Cluster:
@@ -198,6 +200,13 @@ class Cluster:
         """Return what names this cluster for ever: the uid of its kube-system namespace."""
         return str(self.get("/api/v1/namespaces/kube-system")["metadata"]["uid"])
 
+    def paced(self) -> Cluster:
+        """Return the same connection for work in bulk: no more at once than the server takes.
+
+        What must not wait behind such work, as the renewal of a lease, uses the cluster itself.
+        """
+        return _Paced(self)
+
     def close(self) -> None:
         """Close all connections."""
         self._api.close()
@@ -257,6 +266,27 @@ class Cluster:
         return clean
 
 
+class _Paced(Cluster):
+    """A cluster whose requests wait for their turn; streams do not, as they last."""
+
+    def __init__(self, cluster: Cluster) -> None:
+        # One connection, seen in two ways: all that it knows is shared.
+        self.__dict__ = cluster.__dict__
+
+    def _send(
+        self, method: str, path: str, *, stream: bool, **options: Any
+    ) -> urllib3.BaseHTTPResponse:
+        if stream:
+            return super()._send(method, path, stream=True, **options)
+        dry = "dryRun" in (options.get("query") or {})
+        sort = f"{method} {path.rpartition('/')[0]} {dry}"
+        with self.pacer.turn(sort) as turn:
+            response = super()._send(method, path, stream=False, **options)
+            turn.status = response.status
+            turn.retry_after = seconds_of(response.headers.get("Retry-After")) or 0.0
+        return response
+
+
 def connect(
     kubeconfig: Path | str | None = None, context: str | None = None, *, timeout: float = 30
 ) -> Cluster:
@@ -267,7 +297,7 @@ def connect(
     Unreachable and Refused as ``request``.
     """
     found = access(kubeconfig, context)
-    found.configuration.connection_pool_maxsize = 32
+    found.configuration.connection_pool_maxsize = MOST
     cluster = Cluster(
         client(found), context=found.context, namespace=found.namespace, timeout=timeout
     )

@@ -76,8 +76,7 @@ def from_response(code: int, body: Any, *, where: str, retry_after: str | None) 
             where=where,
             hint="renew them: log in again, or check the user of the kubeconfig's context",
         )
-    told = retry_after if retry_after and retry_after.isdigit() else None
-    wait = told or details.get("retryAfterSeconds")
+    wait = seconds_of(retry_after) or details.get("retryAfterSeconds")
     return ApiError(
         code,
         str(status.get("reason") or "Unknown"),
@@ -86,3 +85,8 @@ def from_response(code: int, body: Any, *, where: str, retry_after: str | None) 
         causes=causes,
         retry_after=float(wait) if wait else None,
     )
+
+
+def seconds_of(retry_after: str | None) -> float | None:
+    """Return the seconds that a Retry-After header asks for; None where it names none."""
+    return float(retry_after) if retry_after and retry_after.isdigit() else None

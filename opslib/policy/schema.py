@@ -2,7 +2,8 @@
 
 The package's own ``validate`` loads 2 MB of definitions for each object and stops at the
 first error, with the value in its text. Here the definitions are read once, each kind is
-compiled with only what it refers to, all errors are reported, and none repeats a value.
+compiled with only what it refers to, all errors are reported, and none repeats a value. An
+object that is known to fit (see ``fits``) is not shown to jsonschema at all, nor is that loaded.
 """
 
 from __future__ import annotations
@@ -19,6 +20,7 @@ import orjson
 
 from opslib.core.imports import absent
 from opslib.core.model import Resource
+from opslib.policy.fits import Fits, Fitter
 from opslib.policy.seen import Seen, pointer
 from opslib.source.removed import parse_version, removed_in
 
@@ -39,6 +41,8 @@ def check(resources: Sequence[Resource], version: str) -> Iterator[Seen]:
         schema = _schema(release, resource.api_version, resource.kind)
         if schema is None:
             yield from _unknown(resource, release)
+            continue
+        if _fits(release, resource.api_version, resource.kind)(resource.manifest):
             continue
         for error in _first(_validator(release, resource.api_version, resource.kind), resource):
             yield _seen(resource, error)
@@ -171,6 +175,16 @@ def _schema(release: str, api_version: str, kind: str) -> Any:
     properties = schema.get("properties", {})
     same = api_version in properties.get("apiVersion", {}).get("enum", ())
     return schema if same and kind in properties.get("kind", {}).get("enum", ()) else None
+
+
+@cache
+def _fitter(release: str) -> Fitter:
+    return Fitter(_definitions(release)["$defs"])
+
+
+@cache
+def _fits(release: str, api_version: str, kind: str) -> Fits:
+    return _fitter(release).of(_schema(release, api_version, kind))
 
 
 @cache

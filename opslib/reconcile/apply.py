@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -16,6 +15,7 @@ from opslib.kube.apply import Lock, delete, server_side_apply
 from opslib.kube.client import MERGE, Cluster
 from opslib.kube.discovery import Discovery
 from opslib.kube.errors import ApiError
+from opslib.kube.pace import workers
 from opslib.reconcile.desired import Target
 from opslib.reconcile.evidence import keep_evidence
 from opslib.reconcile.health import SHIPPED, Health, HealthRules
@@ -29,9 +29,6 @@ from opslib.reconcile.planner import Judge, Prepared, with_commit
 from opslib.reconcile.replace import replace_object
 from opslib.reconcile.retry import retrying
 from opslib.reconcile.wait import HealthOf, wait_healthy
-
-WRITERS = 4
-"""Writes at once: measured best on two cores."""
 
 _CONFLICTS = 3
 
@@ -139,7 +136,7 @@ class _Run:
             held = self._waiting(stage)
             self._hold_back({key: f"{cause} was not written" for key, cause in held.items()})
             free = [target for target in stage if target.key not in held]
-            with ThreadPoolExecutor(WRITERS) as pool:
+            with workers() as pool:
                 jobs = [pool.submit(self._write, t, self.planned[t.key]) for t in free]
                 for job in jobs:
                     failure = job.result()
@@ -396,7 +393,7 @@ def apply_plan(
     if plan.problems:
         raise InputError(f"the plan has {len(plan.problems)} problems: nothing was written")
     kept = keep_evidence(plan, prepared.live, evidence)
-    run = _Run(cluster, discovery, prepared, progress, go_on, started + timeout, rules)
+    run = _Run(cluster.paced(), discovery, prepared, progress, go_on, started + timeout, rules)
     versions = {t.key: t.resource.api_version for t in prepared.desired.targets}
     ahead = write_ahead(cluster, prepared.app, prepared.inventory, versions)
     run.write_all(wait=wait)

@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 
 from opslib.core.model import ResourceKey
 from opslib.kube.client import Cluster
 from opslib.kube.discovery import Discovery, Kind
+from opslib.kube.pace import workers
 from opslib.reconcile.health import HealthRules, assess
 from opslib.reconcile.live import read_live
 from opslib.reconcile.plan import Action, Change, PlanProblem
-from opslib.reconcile.planner import WORKERS, Judge, Prepared
+from opslib.reconcile.planner import Judge, Prepared
 from opslib.reconcile.wait import HealthOf
 
 
@@ -63,8 +63,8 @@ def glance(
         if namespace and t.key.namespace
     }
     live = read_live(cluster, {**spaces, **kinds})
-    judge = Judge(cluster, replace(wanted.prepared, live=live))
-    with ThreadPoolExecutor(WORKERS) as pool:
+    judge = Judge(cluster.paced(), replace(wanted.prepared, live=live))
+    with workers() as pool:
         found = {
             t.key: one for t, one in zip(targets, pool.map(judge.target, targets), strict=True)
         }

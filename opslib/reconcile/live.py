@@ -4,15 +4,14 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Iterable, Mapping
-from concurrent.futures import ThreadPoolExecutor
 
 from opslib.core.model import Manifest, ResourceKey
 from opslib.kube.client import Cluster
 from opslib.kube.discovery import Kind
 from opslib.kube.errors import ApiError
+from opslib.kube.pace import workers
 from opslib.reconcile.retry import retrying
 
-READERS = 8
 _GET_AT_MOST = 2
 """Up to so many objects of one kind and namespace are read one by one; more are listed."""
 
@@ -26,9 +25,10 @@ def read_live(cluster: Cluster, wanted: Mapping[ResourceKey, Kind]) -> dict[Reso
     for key, kind in wanted.items():
         groups[kind, key.namespace].append(key)
     found: dict[ResourceKey, Manifest] = {}
-    with ThreadPoolExecutor(READERS) as pool:
+    paced = cluster.paced()
+    with workers() as pool:
         jobs = [
-            pool.submit(_read, cluster, kind, namespace, keys)
+            pool.submit(_read, paced, kind, namespace, keys)
             for (kind, namespace), keys in groups.items()
         ]
         for job in jobs:

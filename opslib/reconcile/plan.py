@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, replace
 from enum import StrEnum
+from functools import cached_property
 from typing import Any
 
 from opslib.core.errors import InputError
@@ -61,7 +62,7 @@ class Change:
         """
         return {
             "action": str(self.action),
-            "key": asdict(self.key),
+            "key": self.key.as_dict(),
             "api_version": self.api_version,
             "uid": self.uid,
             "fields": [[f.path, f.before, f.after] for f in self.fields],
@@ -82,7 +83,7 @@ class Change:
     def as_dict(self) -> dict[str, Any]:
         return {
             "action": str(self.action),
-            **asdict(self.key),
+            **self.key.as_dict(),
             "api_version": self.api_version,
             "origin": str(self.origin) if self.origin else None,
             "fields": [field.as_dict() for field in self.fields],
@@ -139,7 +140,7 @@ class Plan:
     problems: tuple[PlanProblem, ...] = ()
     warnings: tuple[str, ...] = ()
 
-    @property
+    @cached_property
     def hash(self) -> str:
         """SHA-256 over what an approver sees: commit, cluster, objects, fields, deletes."""
         return digest(

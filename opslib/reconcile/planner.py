@@ -5,7 +5,6 @@ from __future__ import annotations
 import re
 import secrets
 from collections.abc import Callable, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -16,11 +15,13 @@ from opslib.kube.apply import Lock, server_side_apply
 from opslib.kube.client import Cluster
 from opslib.kube.discovery import Discovery, Kind
 from opslib.kube.errors import ApiError
+from opslib.kube.pace import workers
 from opslib.reconcile.app import COMMIT, App
 from opslib.reconcile.appfile import Leave
 from opslib.reconcile.desired import Desired, Target
 from opslib.reconcile.diff import FieldChange, declared_fields, field_changes
 from opslib.reconcile.inventory import Inventory, namespaces_in_use, read_inventory
+from opslib.reconcile.likeness import ask, shape
 from opslib.reconcile.live import read_live
 from opslib.reconcile.mask import masked, scrubbed
 from opslib.reconcile.optouts import NOTHING, OptOuts, opt_outs
@@ -31,12 +32,12 @@ from opslib.reconcile.prune import PruneLimits, apply_managers, deletions
 from opslib.reconcile.replace import admitted, immutable, refusal, replaced_fields
 from opslib.reconcile.retry import retrying
 
-WORKERS = 4
-"""Dry runs at once: two cores of an API server are saturated by four writers."""
-
 _TRIES = 4
 _NAMESPACE = ("", "Namespace")
 _COMMIT_PATH = f'metadata.annotations["{COMMIT}"]'
+
+Memory = dict[ResourceKey, tuple[Manifest, Lock, Change]]
+"""What was proven unchanged: the declaration, the version of the live object, the outcome."""
 
 Lineage = Callable[[str, str], bool]
 """Whether the first commit is an ancestor of the second (or the same)."""
@@ -74,16 +75,20 @@ def make_plan(
     limits: PruneLimits | None = None,
     leave: Sequence[Leave] = (),
     full: bool = False,
+    memory: Memory | None = None,
     warnings: Sequence[str] = (),
     progress: Progress = SILENT,
 ) -> Prepared:
     """Compare one revision with the cluster by server-side-apply dry runs; change nothing.
 
-    What is provably unchanged (see ``proof``) is not asked of the server, unless ``full``.
+    What is provably unchanged (see ``proof``) is not asked of the server, and of new objects
+    that are alike (see ``likeness``) only the first, unless ``full``.
+    ``memory`` is what earlier plans of the same process proved; it is kept up.
     What a resource cannot be applied for is collected in ``Plan.problems``, all of it, with
     file and line. Raises Unreachable and Refused as ``Cluster.request``.
     """
     progress.update("reading the cluster")
+    cluster = cluster.paced()
     inventory = read_inventory(cluster, app)
     kinds = _kinds(desired, inventory, discovery)
     live = read_live(cluster, kinds)
@@ -99,11 +104,11 @@ def make_plan(
         optouts,
         limits.confirmed,
     )
-    judge = Judge(cluster, prepared, full=full)
+    judge = Judge(cluster, prepared, full=full, memory=memory)
     changes: list[Change] = []
     problems: list[PlanProblem] = []
-    with ThreadPoolExecutor(WORKERS) as pool:
-        jobs = [pool.submit(judge.target, target) for target in desired.targets]
+    with workers() as pool:
+        jobs = ask(pool, judge, desired.targets)
         for number, job in enumerate(jobs, 1):
             result = job.result()
             (problems if isinstance(result, PlanProblem) else changes).append(result)  # type: ignore[arg-type]  # each list takes its own kind
@@ -171,6 +176,7 @@ class Judge:
         prepared: Prepared,
         *,
         full: bool = False,
+        memory: Memory | None = None,
     ) -> None:
         self._inventory = prepared.inventory
         self._cluster = cluster
@@ -181,6 +187,7 @@ class Judge:
         self._optouts = prepared.optouts
         self._confirmed = prepared.confirmed
         self._full = full
+        self._memory = memory if memory is not None else {}
 
     def target(self, target: Target) -> Change | PlanProblem:
         """Return what would happen to a resource, or why it cannot be applied."""
@@ -188,6 +195,50 @@ class Judge:
             return self._judge(target, self._live.get(target.key))
         except ApiError as error:
             return problem_of(error, target.resource)
+
+    def known(self, target: Target) -> Change | None:
+        """Return the change of an object that is provably as it is declared: none.
+
+        The proof of the same version of an object and the same declaration is not made twice.
+        """
+        live = self._live.get(target.key)
+        if live is None or target.provided or self._full:
+            return None
+        lock, manifest = Lock.of(live), target.resource.manifest
+        told = self._memory.get(target.key)
+        alone = not self._optouts.notes(target.key, manifest)
+        if alone and told and told[0] is manifest and told[1] == lock:
+            return told[2]
+        if apply_managers(live) != {self._app.manager}:
+            return None
+        change = self._proven(target, live, self.body(target, self._commit(live), live))
+        if change and alone:
+            self._memory[target.key] = manifest, lock, change
+        return change
+
+    def _proven(self, target: Target, live: Manifest, body: Manifest) -> Change | None:
+        if self._full or not unchanged(live, body, self._app.manager):
+            return None
+        return self._locked(self._change(Action.UNCHANGED, target, ()), target, live)
+
+    def _commit(self, live: Manifest) -> str:
+        """Return the commit that is declared: an object is not written for a new one alone."""
+        present = (live["metadata"].get("annotations") or {}).get(COMMIT)
+        return present or self._revision.commit
+
+    def group(self, target: Target) -> bytes | None:
+        """Return what new objects that are alike have in common; None for all others."""
+        if self._full or target.provided or target.key in self._live:
+            return None
+        return shape(target.resource.manifest)
+
+    def like(self, target: Target, answer: Change | PlanProblem) -> Change | None:
+        """Return the creation of an object of which one is known that is like it."""
+        if isinstance(answer, PlanProblem) or answer.action is not Action.CREATE:
+            return None
+        fields = _created(target.resource, self.body(target, self._revision.commit))
+        change = self._change(Action.CREATE, target, fields)
+        return replace(change, simulated=answer.simulated)
 
     def again(self, target: Target) -> tuple[Change, Manifest | None]:
         """Read the object anew and judge it again; raises ApiError as the dry run does."""
@@ -277,11 +328,10 @@ class Judge:
                 raise
 
     def _update(self, target: Target, live: Manifest) -> Change:
-        present = (live["metadata"].get("annotations") or {}).get(COMMIT)
         for _ in range(_TRIES):
-            body = self.body(target, present or self._revision.commit, live)
-            if not self._full and unchanged(live, body, self._app.manager):
-                return self._locked(self._change(Action.UNCHANGED, target, ()), target, live)
+            body = self.body(target, self._commit(live), live)
+            if proven := self._proven(target, live, body):
+                return proven
             try:
                 after = self._send(target, body, Lock.of(live), force=True)
                 taken = takeover(after, self._app.manager)
@@ -298,11 +348,11 @@ class Judge:
             if found is None:
                 return self._create(target)
             live = found
-            present = (live["metadata"].get("annotations") or {}).get(COMMIT)
         else:
             raise ConflictError(f"{target.key} changes faster than it can be compared")
         fields = field_changes(masked(live), masked(after), _shown(target.resource))
-        if fields and present and present != self._revision.commit:
+        present = self._commit(live)
+        if fields and present != self._revision.commit:
             fields.append(FieldChange(_COMMIT_PATH, present, self._revision.commit))
         action = Action.UPDATE if fields else Action.UNCHANGED
         change = self._change(action, target, tuple(fields))

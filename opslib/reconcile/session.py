@@ -18,23 +18,25 @@ from opslib.core.errors import InputError, OpslibError, Problems
 from opslib.core.model import Revision
 from opslib.core.progress import SILENT, Progress
 from opslib.kube.client import Cluster
-from opslib.kube.discovery import Discovery
+from opslib.kube.discovery import Discovery, Kind
 from opslib.kube.lease import Lease, identity
 from opslib.policy import ADVISORY, Policy, Report, check, load_policy
 from opslib.reconcile.app import SYSTEM_NAMESPACE, App, app_of
 from opslib.reconcile.appfile import APP_FILE, AppFile, load_appfile
 from opslib.reconcile.apply import Applied, apply_plan
 from opslib.reconcile.depends import NotReady, not_ready
-from opslib.reconcile.desired import declare
+from opslib.reconcile.desired import Desired, declare
 from opslib.reconcile.health_file import SHIPPED, HealthRules, load_health_rules
 from opslib.reconcile.inventory import make_namespace, read_inventory
-from opslib.reconcile.planner import Prepared, make_plan
+from opslib.reconcile.planner import Memory, Prepared, make_plan
 from opslib.reconcile.prune import PruneLimits
 from opslib.reconcile.trials import Trials, change_trials, read_trials
 from opslib.source.mirror import Mirror, Source
 from opslib.source.render import Rendered, render
 from opslib.source.trust import UNVERIFIED, Verification
 from opslib.source.verify import Verifier, verification
+
+Kinds = dict[tuple[str, str], Kind]
 
 POLICY_FILE = "policy.yaml"
 HEALTH_FILE = "health.yaml"
@@ -83,6 +85,8 @@ class Session:
         self._accepted = ""
         self._signers: dict[str, str] = {}
         self._last: tuple[tuple[Revision, str, date], Rendered, Report, HealthRules] | None = None
+        self._declared: tuple[Rendered, Kinds, Desired] | None = None
+        self._memory: Memory = {}
 
     def fetch(self, *, timeout: float = 0, accept_rewrite: bool = False) -> Revision:
         """Fetch the source and return the commit of its ref.
@@ -131,7 +135,7 @@ class Session:
             confirmed=self.limits.confirmed | confirmed,
             spared=frozenset(map(str, trials.adopted)),
         )
-        desired = declare(rendered.resources, self.discovery, namespace=self.namespace)
+        desired = self._desired(rendered)
         own = self._appfile(revision)
         prepared = make_plan(
             self.cluster,
@@ -143,6 +147,7 @@ class Session:
             limits=limits,
             leave=own.leave,
             full=full,
+            memory=self._memory,
             warnings=(*self.mirror.warnings, *rendered.warnings, *_warned(trials, revision)),
             progress=self.progress,
         )
@@ -169,6 +174,15 @@ class Session:
             report = check(rendered.resources, self.policy(revision), version=self.cluster.version)
             self._last = (asked, rendered, report, self.health(revision))
         return self._last[1:]
+
+    def _desired(self, rendered: Rendered) -> Desired:
+        """Bind what was rendered to the server's kinds; once, while both stay the same."""
+        kinds, last = self.discovery.all(), self._declared
+        if last is None or last[0] is not rendered or last[1] != kinds:
+            desired = declare(rendered.resources, self.discovery, namespace=self.namespace)
+            last = self._declared = rendered, kinds, desired
+            self._memory.clear()
+        return last[2]
 
     def policy(self, revision: Revision) -> Policy:
         """Return the policy at the root of the repository at this commit, else mere advice."""

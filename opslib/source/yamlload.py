@@ -192,7 +192,8 @@ class _Reader:
 
     def documents(self) -> Iterator[Document]:
         try:
-            self.events = yaml.parse(self.text, Loader=yaml.CSafeLoader)
+            # Not yaml.parse: it asks before each event whether there is one.
+            self.events = iter(yaml.CSafeLoader(self.text).get_event, None)
             for event in self.events:
                 if isinstance(event, ev.DocumentStartEvent):
                     yield self._document()

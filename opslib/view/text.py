@@ -13,6 +13,8 @@ _STYLES = {"green": "32", "yellow": "33", "red": "31", "bold": "1", "dim": "2"}
 
 def clean(text: str) -> str:
     """Return text with control and direction-changing characters written out."""
+    if text.isprintable():
+        return text
     return "".join(
         c if c in "\n\t" or unicodedata.category(c) not in {"Cc", "Cf"} else f"\\u{ord(c):04x}"
         for c in text

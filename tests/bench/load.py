@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import json
 import subprocess
+from collections.abc import Iterator
 from pathlib import Path
+
+import yaml
 
 NAMESPACE = "load"
 
@@ -31,6 +35,8 @@ spec:
       port: 80
       targetPort: 8080
 """
+# Amounts in the server's own form: 1000m would change hands with each manager that applies it, as
+# what is declared and what is kept are different texts.
 _DEPLOYMENT = """apiVersion: apps/v1
 kind: Deployment
 metadata:
@@ -55,9 +61,9 @@ spec:
               value: b
           resources:
             requests: {{cpu: 100m, memory: 64Mi}}
-            limits: {{cpu: 1000m, memory: 128Mi}}
+            limits: {{cpu: "1", memory: 128Mi}}
 """
-_SHAPES = (_CONFIG, _SERVICE, _DEPLOYMENT)
+SHAPES = (_CONFIG, _SERVICE, _DEPLOYMENT)
 
 
 def make(repo: Path, objects: int) -> Path:
@@ -65,12 +71,22 @@ def make(repo: Path, objects: int) -> Path:
     folder = repo / "app"
     folder.mkdir(parents=True)
     for number in range(objects):
-        text = _SHAPES[number % 3].format(i=number)
+        text = SHAPES[number % 3].format(i=number)
         (folder / f"o{number:05}.yaml").write_text(text, encoding="utf-8")
     git(repo, "init", "-q", "-b", "main")
     git(repo, "add", "-A")
     git(repo, "commit", "-q", "-m", f"{objects} objects")
     return folder
+
+
+def requests(objects: int, namespace: str) -> Iterator[tuple[str, str]]:
+    """Yield the path and the JSON of each object, for those who send them as they are."""
+    for number in range(objects):
+        manifest = yaml.safe_load(SHAPES[number % 3].format(i=number))
+        manifest["metadata"]["namespace"] = namespace
+        version, plural = manifest["apiVersion"], f"{manifest['kind'].lower()}s"
+        root = f"/apis/{version}" if "/" in version else f"/api/{version}"
+        yield f"{root}/namespaces/{namespace}/{plural}/o{number}", json.dumps(manifest)
 
 
 def git(repo: Path, *words: str) -> None:

@@ -7,8 +7,8 @@ import os
 import platform
 import statistics
 import subprocess
+import sys
 import tempfile
-import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -30,27 +30,41 @@ class Took:
 
 def run(words: Words, env: Mapping[str, str] | None = None, codes: Sequence[int] = (0,)) -> Took:
     """Run one whole process to its end; its output goes to a file, so that no pipe is a brake."""
+    timed = [sys.executable, "-I", "-S", str(Path(__file__).with_name("timed.py"))]
     with tempfile.TemporaryFile() as out, tempfile.TemporaryFile() as err:
-        started = time.perf_counter()
-        with subprocess.Popen(words, env=env, stdout=out, stderr=err) as process:
-            _, status, usage = os.wait4(process.pid, 0)
-            seconds = time.perf_counter() - started
-            process.returncode = os.waitstatus_to_exitcode(status)
-        if process.returncode not in codes:
+        with tempfile.NamedTemporaryFile("r", encoding="ascii") as result:
+            words = [*timed, result.name, *words]
+            subprocess.run(words, env=env, stdout=out, stderr=err, check=False)
+            seconds, peak, code = result.read().split()
+        if int(code) not in codes:
             err.seek(0)
             text = err.read()[-800:].decode(errors="replace")
-            raise SystemExit(f"{' '.join(words)[:200]} ended with {process.returncode}: {text}")
-    return Took(seconds, usage.ru_maxrss * 1024 / 1e6)
+            raise SystemExit(f"{' '.join(words[5:])[:200]} ended with {code}: {text}")
+    return Took(float(seconds), int(peak) * 1024 / 1e6)
 
 
-def alternating(work: Mapping[str, Callable[[], Took]], rounds: int) -> dict[str, dict[str, Any]]:
-    """Run each in turn, ``rounds`` times after one to warm up; return medians and ranges."""
+def alternating(
+    work: Mapping[str, Callable[[], Took]],
+    rounds: int,
+    *,
+    warm: int = 1,
+    only: Mapping[str, int] | None = None,
+) -> dict[str, dict[str, Any]]:
+    """Run each in turn, ``rounds`` times after ``warm`` rounds; return medians and ranges.
+
+    ``only`` limits the rounds of single ones, which then are not warmed up either.
+    """
     samples: dict[str, list[Took]] = {name: [] for name in work}
-    for number in range(rounds + 1):
+    limits = only or {}
+    for number in range(rounds + warm):
         for name, one in work.items():
+            if name in limits and not warm <= number < warm + limits[name]:
+                continue
             took = one()
-            if number:
+            if number >= warm:
                 samples[name].append(took)
+            said = "" if number >= warm else " (to warm up)"
+            print(f"   {name}: {took.seconds:.2f} s{said}", flush=True)
     return {name: summary(values) for name, values in samples.items()}
 
 
@@ -72,16 +86,33 @@ def ratio(results: Mapping[str, Mapping[str, Any]], peer: str, ours: str) -> flo
     return round(one / other, 2)
 
 
-def write(name: str, document: Mapping[str, Any]) -> Path:
-    """Write outputs/bench/NAME.json with the machine that it was measured on."""
-    head = {
+def machine() -> dict[str, Any]:
+    """Return what was measured with on what."""
+    return {
         "opslib": __version__,
         "python": platform.python_version(),
         "machine": f"{platform.machine()}, {os.cpu_count()} cores",
+        "load_before": round(os.getloadavg()[0], 2),
     }
-    path = PROJECT / "outputs" / "bench" / f"{name}.json"
+
+
+def results(name: str) -> Path:
+    """Return where the results of a benchmark are."""
+    return PROJECT / "outputs" / "bench" / f"{name}.json"
+
+
+def read(name: str) -> dict[str, Any]:
+    """Read earlier results; none are an empty document."""
+    path = results(name)
+    document: dict[str, Any] = json.loads(path.read_text()) if path.exists() else {}
+    return document
+
+
+def write(name: str, document: Mapping[str, Any]) -> Path:
+    """Write outputs/bench/NAME.json."""
+    path = results(name)
     path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(json.dumps({**head, **document}, indent=1) + "\n")
+    path.write_text(json.dumps(document, indent=1) + "\n")
     return path
 
 

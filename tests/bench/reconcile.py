@@ -1,148 +1,181 @@
 """Plan and apply beside kubectl, on the same objects and server: outputs/bench/reconcile.json.
 
-``python -m tests.bench.reconcile [OBJECTS ...]`` measures each number of objects (default: 1000).
+``python -m tests.bench.reconcile [OBJECTS ...]`` measures each number of objects (default: 100,
+1000, 5000 and 20000), each as soon as it is done written into the results, where other numbers
+stay as they were: what was interrupted goes on with the numbers that are missing. The machine
+should have nothing else to do.
 """
 
 from __future__ import annotations
 
 import json
-import os
 import sys
 import tempfile
-import uuid
-from collections.abc import Callable
+import time
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from opslib.kube.client import connect
 from opslib.sandbox import cluster
-from opslib.sandbox.binaries import kubectl
 
 from . import load
-from .measure import Took, alternating, ratio, run, table, write
+from .measure import Took, alternating, machine, ratio, read, run, table, write
+from .work import DRIFTED, NAME, OPSLIB, Work
 
+SIZES = (100, 1000, 5000, 20_000)
 ROUNDS = 5
-FIRST_ROUNDS = 3
-DRIFTED = 10
-NAME = "bench"
-OPSLIB = [sys.executable, "-m", "opslib"]
+LARGE = 5000
+"""From here on a first apply runs once, beside two numbers of workers of bare PATCHes."""
+HUGE = 20_000
+"""From here on what takes minutes runs once."""
+BARE = (1, 2, 4, 8, 16, 32)
 
-
-class Work:
-    """One repository of many objects, and what is timed with it."""
-
-    def __init__(self, place: Path, objects: int) -> None:
-        self.objects = objects
-        self.repo = place / f"load-{objects}"
-        self.folder = load.make(self.repo, objects)
-        self.env = {**os.environ, **cluster.environment(NAME)}
-        self.kubectl = [str(kubectl())]
-        self.where = ["--repo", str(self.repo), "--path", "app", "--app", f"load-{objects}"]
-
-    def empty(self) -> None:
-        """Delete the namespace of the load with all that is in it and the inventory; make it anew.
-
-        What follows is a first apply.
-        """
-        words = [*self.kubectl, "delete", "--ignore-not-found", "--wait=true"]
-        run([*words, "namespace", load.NAMESPACE], self.env)
-        inventory = f"inventory-load-{self.objects}"
-        run([*words, "configmap", "-n", "opslib-system", inventory], self.env)
-        cluster.make_namespace(NAME, load.NAMESPACE)
-
-    def plan(self) -> Took:
-        return run([*OPSLIB, "plan", *self.where], self.env)
-
-    def diff(self) -> Took:
-        words = ["diff", "--server-side", "--force-conflicts", "-f", str(self.folder)]
-        return run([*self.kubectl, *words, "--field-manager=peer"], self.env, (0, 1))
-
-    def peer_apply(self) -> Took:
-        words = ["apply", "--server-side", "--force-conflicts", "-f", str(self.folder)]
-        return run([*self.kubectl, *words, "--field-manager=peer"], self.env)
-
-    def get(self) -> Took:
-        words = ["get", "configmaps,services,deployments", "-n", load.NAMESPACE, "-o", "json"]
-        return run([*self.kubectl, *words], self.env)
-
-    def apply(self) -> Took:
-        return run([*OPSLIB, "apply", *self.where, "--yes", "--timeout", "10m"], self.env)
-
-    def drift(self) -> None:
-        """Change ten objects as somebody would by hand."""
-        api = connect(self.env["KUBECONFIG"])
-        for number in range(0, DRIFTED * 3, 3):
-            api.request(
-                "PATCH",
-                f"/api/v1/namespaces/{load.NAMESPACE}/configmaps/o{number}",
-                query={"fieldManager": "kubectl-edit"},
-                body={"data": {"key": uuid.uuid4().hex}},
-                content_type="application/merge-patch+json",
-            )
-        api.close()
-
-
-def first_apply(work: Work) -> dict[str, dict[str, Any]]:
-    """Time the first apply, each time into a new namespace."""
-
-    def anew(one: Callable[[], Took]) -> Callable[[], Took]:
-        def again() -> Took:
-            work.empty()
-            return one()
-
-        return again
-
-    sides = {"opslib apply": anew(work.apply), "kubectl apply --server-side": anew(work.peer_apply)}
-    return alternating(sides, FIRST_ROUNDS)
+PLAN = "opslib plan"
+APPLY = "opslib apply"
+ONLY = "opslib apply --no-wait"
+DIFF = "kubectl diff --server-side"
+PEER = "kubectl apply --server-side"
+GET = "kubectl get -o json"
+SECOND = "opslib plan again in one process"
+DRIFT = f"opslib plan, {DRIFTED} drifted"
+START = "opslib plan of one object"
 
 
 def measure(place: Path, objects: int) -> dict[str, Any]:
-    """Measure one size; the machine should have nothing else to do."""
+    """Measure one size."""
+    started = time.monotonic()
     work = Work(place, objects)
     print(f"== {objects} objects", flush=True)
-    first = first_apply(work)
-    print(table(first), flush=True)
-    work.apply()
-    work.peer_apply()
-    steady = alternating(
-        {
-            "opslib plan": work.plan,
-            "kubectl diff --server-side": work.diff,
-            "kubectl apply --server-side": work.peer_apply,
-            "kubectl get -o json": work.get,
-        },
-        ROUNDS,
-    )
-    print(table(steady), flush=True)
-    work.drift()
-    drifted = alternating({f"opslib plan, {DRIFTED} drifted": work.plan}, ROUNDS)
-    print(table(drifted), flush=True)
-    work.empty()
-    return {
+    first, bare = _first(work)
+    _as_declared(work)
+    steady = _steady(work)
+    requests = work.count(work.plan)
+    drifted = alternating({PLAN: work.restored, DRIFT: work.drifted}, ROUNDS)
+    row = {
         "objects": objects,
+        **machine(),
         "first": first,
+        "bare": bare,
         "steady": steady,
         "drifted": drifted,
-        "ratios": {
-            "plan to diff": ratio(steady, "kubectl diff --server-side", "opslib plan"),
-            "plan to apply": ratio(steady, "kubectl apply --server-side", "opslib plan"),
-            "first apply": ratio(first, "kubectl apply --server-side", "opslib apply"),
-        },
+        "requests of a plan": requests,
+        "ratios": _ratios(first, bare, steady, drifted),
     }
+    work.end()
+    work.empty()
+    took = round(time.monotonic() - started)
+    print(table({**first, **bare, **drifted, **steady}), flush=True)
+    print(f"   {json.dumps(row['ratios'])}\n   in {took} s", flush=True)
+    return {**row, "took_seconds": took}
+
+
+def _first(work: Work) -> tuple[dict[str, dict[str, Any]], dict[str, dict[str, Any]]]:
+    """Time the first apply beside bare PATCHes: all numbers of workers once, the best with it."""
+    if work.objects >= HUGE:
+        return alternating({ONLY: work.anew(work.apply_only)}, 1, warm=0), {}
+    large = work.objects >= LARGE
+    tried = {_bare(n): work.anew(work.bare(n)) for n in ((4, 8) if large else BARE)}
+    bare = alternating(tried, 1, warm=0)
+    best = sorted(bare, key=lambda name: float(bare[name]["median_seconds"]))[: 1 if large else 2]
+    sides = {
+        APPLY: work.anew(work.apply),
+        ONLY: work.anew(work.apply_only),
+        PEER: work.anew(work.peer_apply),
+    }
+    sides |= {name: tried[name] for name in best}
+    timed = alternating(sides, 1 if large else ROUNDS, warm=0)
+    again = {name: timed.pop(name) for name in best}
+    return timed, {**bare, **again}
+
+
+def _bare(workers: int) -> str:
+    return f"bare PATCHes, {workers} workers"
+
+
+def _as_declared(work: Work) -> None:
+    """Bring about what a no-op pass finds: the objects, with both as their managers."""
+    if work.objects < HUGE:
+        work.empty()
+        work.apply()
+        work.peer_apply()
+
+
+def _steady(work: Work) -> dict[str, dict[str, Any]]:
+    sides = {
+        PLAN: work.plan,
+        DIFF: work.diff,
+        PEER: work.peer_apply,
+        GET: work.get,
+        SECOND: work.second_pass,
+    }
+    slow = {DIFF: 1, PEER: 1} if work.objects >= HUGE else {}
+    return alternating(sides, ROUNDS, warm=0 if work.objects >= LARGE else 1, only=slow)
+
+
+def _ratios(
+    first: Mapping[str, Any],
+    bare: Mapping[str, Any],
+    steady: Mapping[str, Any],
+    drifted: Mapping[str, Any],
+) -> dict[str, float]:
+    """Return the figures that are promised: how many times as long the first of two takes."""
+    found = {
+        "diff to plan": ratio(steady, DIFF, PLAN),
+        "apply to plan": ratio(steady, PEER, PLAN),
+        "second pass to get": ratio(steady, SECOND, GET),
+        "drifted to no-op": ratio(drifted, DRIFT, PLAN),
+    }
+    if PEER in first:
+        found["first: kubectl to opslib"] = ratio(first, PEER, APPLY)
+        found["first: kubectl to opslib --no-wait"] = ratio(first, PEER, ONLY)
+    if bare:
+        best = min(bare, key=lambda name: float(bare[name]["median_seconds"]))
+        found["first: opslib to the best bare"] = ratio({**first, **bare}, APPLY, best)
+        found["first: opslib --no-wait to the best bare"] = ratio({**first, **bare}, ONLY, best)
+    return found
+
+
+def start(place: Path) -> dict[str, Any]:
+    """Time a plan of nearly nothing, beside an interpreter that starts and ends."""
+    work = Work(place, 1)
+    work.apply()
+    rows = alternating(
+        {START: work.plan, "python -c pass": lambda: run([OPSLIB[0], "-c", "pass"])}, ROUNDS + 2
+    )
+    work.empty()
+    return {**machine(), "rows": rows}
 
 
 def main(sizes: list[int]) -> None:
-    """Measure all sizes on one control plane, and write the results."""
+    """Measure all sizes on one control plane, and put them into the results."""
+    cluster.down(NAME)  # of a run that was interrupted
     cluster.up(NAME)
     try:
+        cluster.make_namespace(NAME, load.NAMESPACE)
         with tempfile.TemporaryDirectory() as place:
-            sections = [measure(Path(place), size) for size in sizes]
+            _put("start", start(Path(place)))
+            for size in sizes:
+                _put(str(size), measure(Path(place), size))
     finally:
         cluster.down(NAME)
-    for section in sections:
-        print(section["objects"], json.dumps(section["ratios"]))
-    print(f"written: {write('reconcile', {'rounds': ROUNDS, 'sizes': sections})}")
+
+
+def _put(name: str, row: Mapping[str, Any]) -> None:
+    document = read("reconcile")
+    rows = {**document.get("sizes", {}), name: row} if name != "start" else document.get("sizes")
+    begun = row if name == "start" else document.get("start", {})
+    order = sorted(rows or {}, key=int)
+    sizes = {one: rows[one] for one in order} if rows else {}
+    print(f"written: {write('reconcile', {'start': begun, 'sizes': sizes})}", flush=True)
+
+
+def took(row: Mapping[str, Any], name: str) -> Took | None:
+    """Return the median and the memory of one line of a size's results; None if it was not run."""
+    for part in ("steady", "first", "bare", "drifted"):
+        if found := row.get(part, {}).get(name):
+            return Took(found["median_seconds"], found["peak_mb"])
+    return None
 
 
 if __name__ == "__main__":
-    main([int(word) for word in sys.argv[1:]] or [1000])
+    main([int(word) for word in sys.argv[1:]] or list(SIZES))
