@@ -8,15 +8,16 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from opslib.core.clock import stamp
 from opslib.core.errors import ConflictError, OpslibError
-from opslib.core.model import ResourceKey, group_of
+from opslib.core.model import Manifest, ResourceKey, group_of
 from opslib.kube.client import Cluster
 from opslib.kube.errors import ApiError
 from opslib.reconcile.app import SYSTEM_NAMESPACE, App
+from opslib.reconcile.retry import retrying
 
 FORMAT = "opslib.dev/inventory/v1"
 _COLLECTION = f"/api/v1/namespaces/{SYSTEM_NAMESPACE}/configmaps"
@@ -136,11 +137,13 @@ def _write(cluster: Cluster, app: App, inventory: Inventory) -> Inventory:
         body["metadata"]["resourceVersion"] = inventory.resource_version
         method, place = "PUT", f"{_COLLECTION}/{app.inventory}"
     try:
-        live = cluster.request(method, place, body=body)
+        live = retrying(lambda: cluster.request(method, place, body=body))
     except ApiError as error:
         if error.code == 404 and method == "POST":
             make_namespace(cluster)
             return _write(cluster, app, inventory)
+        if error.code == 409 and (live := _written_already(cluster, app, body)):
+            return replace(inventory, resource_version=live["metadata"]["resourceVersion"])
         if error.code in {404, 409}:
             raise ConflictError(
                 "another process wrote this app's inventory at the same time",
@@ -148,15 +151,13 @@ def _write(cluster: Cluster, app: App, inventory: Inventory) -> Inventory:
                 hint="plan again",
             ) from error
         raise
-    version = live["metadata"]["resourceVersion"]
-    return Inventory(
-        inventory.objects,
-        inventory.commit,
-        inventory.url,
-        inventory.path,
-        inventory.applied_at,
-        version,
-    )
+    return replace(inventory, resource_version=live["metadata"]["resourceVersion"])
+
+
+def _written_already(cluster: Cluster, app: App, body: Manifest) -> Manifest | None:
+    """Return the live ConfigMap if it is what was to be written: only its answer was lost."""
+    live: Manifest | None = cluster.find(f"{_COLLECTION}/{app.inventory}")
+    return live if live and live.get("data") == body["data"] else None
 
 
 def make_namespace(cluster: Cluster) -> None:

@@ -27,7 +27,7 @@ from opslib.reconcile.ownership import takeover
 from opslib.reconcile.plan import Action, Change, Plan, PlanProblem
 from opslib.reconcile.proof import unchanged
 from opslib.reconcile.prune import PruneLimits, apply_managers, deletions
-from opslib.reconcile.retry import retrying
+from opslib.reconcile.retry import RETRY_SECONDS, passes, retrying
 
 WORKERS = 4
 """Dry runs at once: two cores of an API server are saturated by four writers."""
@@ -151,6 +151,7 @@ class Judge:
         self._live = live
         self._optouts = optouts
         self._full = full
+        self._patience = RETRY_SECONDS
 
     def target(self, target: Target) -> Change | PlanProblem:
         """Return what would happen to a resource, or why it cannot be applied."""
@@ -280,17 +281,24 @@ class Judge:
     def _send(
         self, target: Target, body: Manifest, lock: Lock | None, *, force: bool
     ) -> dict[str, Any]:
-        return retrying(
-            lambda: server_side_apply(
-                self._cluster,
-                target.kind,
-                body,
-                manager=self._app.manager,
-                lock=lock,
-                force=force,
-                dry_run=True,
+        try:
+            return retrying(
+                lambda: server_side_apply(
+                    self._cluster,
+                    target.kind,
+                    body,
+                    manager=self._app.manager,
+                    lock=lock,
+                    force=force,
+                    dry_run=True,
+                ),
+                seconds=self._patience,
             )
-        )
+        except OpslibError as error:
+            if passes(error):
+                # It did not pass for one: a thousand others do not wait for it one by one.
+                self._patience = 0.0
+            raise
 
     @staticmethod
     def _change(action: Action, target: Target, fields: tuple[FieldChange, ...]) -> Change:
