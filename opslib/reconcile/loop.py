@@ -144,7 +144,7 @@ class Loop:
             )
             self._session.discovery.refresh()
             self._reconcile(revision, keeper)
-        except OpslibError as error:
+        except (OpslibError, OSError) as error:  # OSError: a full disk ends a pass, not the loop
             text = " ".join(str(error).split())
             self._status = replace(
                 self._status,
