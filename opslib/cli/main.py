@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import sys
@@ -69,7 +70,16 @@ def run(args: Sequence[str]) -> int:
         # The reader has what it wanted (`opslib … | head`).
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
+    except OSError as error:
+        return _tell(_of_the_system(error), as_json="--json" in args)
     return code if isinstance(code, int) else 0
+
+
+def _of_the_system(error: OSError) -> OpslibError:
+    """Say what the system refused: a full disk, a folder that nobody may write to."""
+    hint = "make room there" if error.errno in {errno.ENOSPC, errno.EDQUOT} else None
+    where = str(error.filename) if error.filename else None
+    return OpslibError(error.strerror or str(error), where=where, hint=hint)
 
 
 def _tell(error: OpslibError, *, as_json: bool) -> int:

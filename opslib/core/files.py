@@ -25,9 +25,15 @@ def write_atomic(path: Path, data: bytes | str, *, mode: int = 0o644, sync: bool
     """Replace ``path`` by ``data`` so that a reader sees the old file or the new one, whole.
 
     ``mode`` is the mode of the new file. ``sync`` puts it on disk before returning,
-    as evidence must be. Raises OSError as the system gives it; no partial file stays.
+    as evidence must be. Raises OSError as the system gives it, with the file's name; no
+    partial file stays.
     """
     payload = data.encode() if isinstance(data, str) else data
+    with _named(path):
+        _replace(path, payload, mode, sync=sync)
+
+
+def _replace(path: Path, payload: bytes, mode: int, *, sync: bool) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=".tmp")
     try:
@@ -46,6 +52,16 @@ def write_atomic(path: Path, data: bytes | str, *, mode: int = 0o644, sync: bool
         fsync_dir(path.parent)
 
 
+@contextlib.contextmanager
+def _named(path: Path) -> Iterator[None]:
+    """Let an error of the system name the file; a full disk is told without one."""
+    try:
+        yield
+    except OSError as error:
+        error.filename = error.filename or str(path)
+        raise
+
+
 def private_dir(path: Path) -> Path:
     """Create a folder that only its owner can enter, and return it."""
     path.mkdir(parents=True, exist_ok=True, mode=0o700)
@@ -60,6 +76,14 @@ def exclusive(path: Path, what: str, *, wait: bool = False) -> Iterator[None]:
     blocks; otherwise LockBusy is raised at once, with the holder's process id.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
+    with contextlib.ExitStack() as stack:
+        with _named(path):
+            stack.enter_context(_locked(path, what, wait=wait))
+        yield
+
+
+@contextlib.contextmanager
+def _locked(path: Path, what: str, *, wait: bool) -> Iterator[None]:
     with open(path, "a+", encoding="utf-8") as stream:
         try:
             fcntl.flock(stream, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))

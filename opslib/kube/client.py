@@ -338,7 +338,7 @@ def explain(error: BaseException, server: str) -> InputError:
     if isinstance(error, urllib3.exceptions.MaxRetryError) and error.reason:
         root = error.reason
     hint = "check that the server runs and that the address is right (`kubectl cluster-info`)"
-    if isinstance(root, urllib3.exceptions.SSLError | ssl.SSLError):
+    if isinstance(root, urllib3.exceptions.SSLError | ssl.SSLError) and not _cut_off(root):
         return Refused(
             f"TLS with the API server fails: {_one_line(root)}",
             where=server,
@@ -371,6 +371,12 @@ def _fenced(payload: bytes, may_write: Callable[[], bool], where: str) -> Iterat
     """
     _guard(may_write, where)
     yield payload
+
+
+def _cut_off(error: BaseException) -> bool:
+    """Tell whether TLS failed for no fault of its own: the connection ended in the middle of it."""
+    causes = (error, error.__cause__, error.__context__, *error.args)
+    return any(isinstance(one, ssl.SSLEOFError | ssl.SSLZeroReturnError) for one in causes)
 
 
 def _lines(response: urllib3.BaseHTTPResponse, where: str) -> Iterator[bytes]:

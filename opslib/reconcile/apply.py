@@ -13,9 +13,10 @@ from opslib.core.model import Manifest, ResourceKey
 from opslib.core.progress import SILENT, Progress
 from opslib.kube.apply import Lock, delete, server_side_apply
 from opslib.kube.client import MERGE, Cluster
-from opslib.kube.discovery import Discovery
-from opslib.kube.errors import ApiError
+from opslib.kube.discovery import Discovery, Kind
+from opslib.kube.errors import ApiError, Unreachable
 from opslib.kube.pace import workers
+from opslib.reconcile.app import SYSTEM_NAMESPACE
 from opslib.reconcile.desired import Target
 from opslib.reconcile.evidence import keep_evidence
 from opslib.reconcile.health import SHIPPED, Health, HealthRules
@@ -27,7 +28,7 @@ from opslib.reconcile.ownership import takeover
 from opslib.reconcile.plan import Action, Change
 from opslib.reconcile.planner import Judge, Prepared, with_commit
 from opslib.reconcile.replace import replace_object
-from opslib.reconcile.retry import retrying
+from opslib.reconcile.retry import RETRY_SECONDS, retrying
 from opslib.reconcile.wait import HealthOf, wait_healthy
 
 _CONFLICTS = 3
@@ -103,6 +104,8 @@ class _Run:
     written: list[ResourceKey] = field(default_factory=list)
     seen: dict[ResourceKey, Manifest] = field(default_factory=dict)
     failures: list[Failure] = field(default_factory=list)
+    away: bool = False
+    """Whether the server did not answer as long as a request is repeated: the rest is not tried."""
 
     def __post_init__(self) -> None:
         writes = self.prepared.plan.writes
@@ -166,7 +169,7 @@ class _Run:
         lost = {failure.key for failure in self.failures}
         kinds = {target.key: target.kind for target in stage if target.key not in lost}
         left = max(1.0, min(60.0, self.deadline - time.monotonic()))
-        for state in wait_healthy(self.cluster, kinds, timeout=left, go_on=self.go_on):
+        for state in self._watched(kinds, left):
             if state.health is not Health.CURRENT:
                 self.failures.append(Failure(state.key, f"not usable: {state.message}"))
         self.discovery.refresh()
@@ -175,6 +178,7 @@ class _Run:
         try:
             self._write_locked(target, change)
         except OpslibError as error:
+            self.away = self.away or isinstance(error, Unreachable)
             text = scrubbed(error.what, target.resource.manifest)
             return Failure(target.key, text, error.kind, str(target.resource.origin))
         self.written.append(target.key)
@@ -186,6 +190,8 @@ class _Run:
         for _ in range(_CONFLICTS):
             if not self.go_on():
                 raise OpslibError("stopped before this object was written")
+            if self.away:
+                raise Unreachable("not tried: the API server does not answer")
             try:
                 self._send(target, change, live)
                 return
@@ -219,10 +225,15 @@ class _Run:
                     manager=self.prepared.app.manager,
                     lock=lock,
                     force=lock is not None,
-                )
+                ),
+                seconds=self._patience(),
             )
         if target.key.kind == "Job":  # the only kind that may be gone, and well, at the first look
             self.seen[target.key] = made
+
+    def _patience(self) -> float:
+        """Return for how many seconds a request may be repeated: not past the whole's deadline."""
+        return max(0.0, min(RETRY_SECONDS, self.deadline - time.monotonic()))
 
     def _replace(self, target: Target, lock: Lock) -> Manifest:
         prepared = self.prepared
@@ -295,19 +306,37 @@ class _Run:
             for t in targets
             if t.key not in ended
         }
-        left = max(0.0, self.deadline - time.monotonic())
-        return wait_healthy(
-            self.cluster,
-            kinds,
-            timeout=left,
-            progress=self.progress,
-            go_on=self.go_on,
-            rules=self.rules,
-            seen=self.seen,
-        )
+        return self._watched(kinds, max(0.0, self.deadline - time.monotonic()))
+
+    def _watched(self, kinds: Mapping[ResourceKey, Kind], seconds: float) -> tuple[HealthOf, ...]:
+        """Wait for health; where it cannot be read it is Unknown, for what was written is told."""
+        try:
+            return wait_healthy(
+                self.cluster,
+                kinds,
+                timeout=seconds,
+                progress=self.progress,
+                go_on=self.go_on,
+                rules=self.rules,
+                seen=self.seen,
+            )
+        except OpslibError as error:
+            text = f"it cannot be read: {error.what}"
+            return tuple(HealthOf(key, Health.UNKNOWN, text) for key in kinds)
 
     def settle(self, ahead: Inventory, gone: Sequence[ResourceKey]) -> None:
-        """Let the inventory say what is there now, and that this commit is the last good one."""
+        """Let the inventory say what is there now, and that this commit is the last good one.
+
+        Where it cannot be written it stays the union, which is true too, and that is told.
+        """
+        try:
+            self._settle(ahead, gone)
+        except OpslibError as error:
+            key = ResourceKey("", "ConfigMap", SYSTEM_NAMESPACE, self.prepared.app.inventory)
+            text = f"all was done, but the inventory was not settled: {error.what}"
+            self.failures.append(Failure(key, text, error.kind))
+
+    def _settle(self, ahead: Inventory, gone: Sequence[ResourceKey]) -> None:
         prepared, revision = self.prepared, self.prepared.plan.revision
         declared = prepared.desired.keys
         vanished = [k for k in ahead.objects if k not in declared and k not in prepared.live]

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from opslib.core.clock import now, stamp
+from opslib.core.errors import OpslibError
 from opslib.core.files import private_dir, write_atomic
 from opslib.core.model import Manifest, ResourceKey
 from opslib.core.settings import state_dir
@@ -21,7 +22,8 @@ def keep_evidence(
 
     Forced server-side apply takes the editor's name off the fields that it corrects, so this
     is the last moment at which it can be seen. Secret values are masked. Returns the file, or
-    None where the plan only creates.
+    None where the plan only creates. Raises OpslibError where it cannot be kept, so that
+    nothing is written without it.
     """
     touched = [change for change in plan.writes if change.key in live]
     if not touched:
@@ -32,7 +34,15 @@ def keep_evidence(
         "plan": plan.as_dict(),
         "live": [masked(live[change.key]) for change in touched],
     }
-    place = private_dir(folder or state_dir() / "evidence" / plan.app)
+    place = folder or state_dir() / "evidence" / plan.app
     path = place / f"{now():%Y%m%dT%H%M%S.%fZ}-{plan.hash[:12]}.json"
-    write_atomic(path, json.dumps(document, indent=1, ensure_ascii=False), mode=0o600)
+    try:
+        private_dir(place)
+        write_atomic(path, json.dumps(document, indent=1, ensure_ascii=False), mode=0o600)
+    except OSError as error:
+        raise OpslibError(
+            f"the evidence cannot be kept, so nothing was written: {error.strerror}",
+            where=str(path),
+            hint="make room there, or set OPSLIB_STATE to a folder that has some",
+        ) from error
     return path

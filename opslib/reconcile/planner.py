@@ -30,7 +30,7 @@ from opslib.reconcile.plan import Action, Change, Plan, PlanProblem
 from opslib.reconcile.proof import unchanged
 from opslib.reconcile.prune import PruneLimits, apply_managers, deletions
 from opslib.reconcile.replace import admitted, immutable, refusal, replaced_fields
-from opslib.reconcile.retry import retrying
+from opslib.reconcile.retry import RETRY_SECONDS, passes, retrying
 
 _TRIES = 4
 _NAMESPACE = ("", "Namespace")
@@ -188,6 +188,7 @@ class Judge:
         self._confirmed = prepared.confirmed
         self._full = full
         self._memory = memory if memory is not None else {}
+        self._patience = RETRY_SECONDS
 
     def target(self, target: Target) -> Change | PlanProblem:
         """Return what would happen to a resource, or why it cannot be applied."""
@@ -394,17 +395,24 @@ class Judge:
     def _send(
         self, target: Target, body: Manifest, lock: Lock | None, *, force: bool
     ) -> dict[str, Any]:
-        return retrying(
-            lambda: server_side_apply(
-                self._cluster,
-                target.kind,
-                body,
-                manager=self._app.manager,
-                lock=lock,
-                force=force,
-                dry_run=True,
+        try:
+            return retrying(
+                lambda: server_side_apply(
+                    self._cluster,
+                    target.kind,
+                    body,
+                    manager=self._app.manager,
+                    lock=lock,
+                    force=force,
+                    dry_run=True,
+                ),
+                seconds=self._patience,
             )
-        )
+        except OpslibError as error:
+            if passes(error):
+                # It did not pass for one: a thousand others do not wait for it one by one.
+                self._patience = 0.0
+            raise
 
     @staticmethod
     def _change(action: Action, target: Target, fields: tuple[FieldChange, ...]) -> Change:

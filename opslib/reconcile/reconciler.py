@@ -72,7 +72,7 @@ class Reconciler:
                 self._reconcile(target, go_on, full=full)
             else:
                 self.stirred(go_on)
-        except OpslibError as error:
+        except (OpslibError, OSError) as error:  # OSError: a full disk ends a pass, not the loop
             self._failed(error)
             return False
         return self._reporter.status.phase not in {"failed", "error"}
@@ -97,7 +97,7 @@ class Reconciler:
             if drift == seen.drift and not trial:
                 return False
             self._reconcile(seen.target, go_on, full=False)
-        except OpslibError as error:
+        except (OpslibError, OSError) as error:
             follower.moved(keys)
             self._failed(error)
         return True
@@ -137,7 +137,7 @@ class Reconciler:
         follower.moved(seen.unhealthy)
         return True
 
-    def _failed(self, error: OpslibError) -> None:
+    def _failed(self, error: OpslibError | OSError) -> None:
         self._seen = None
         text = one_line(error)
         self._reporter.note(phase="error", message=text)

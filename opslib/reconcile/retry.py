@@ -15,6 +15,9 @@ from opslib.kube.errors import ApiError, Unreachable
 
 T = TypeVar("T")
 
+RETRY_SECONDS = 20.0
+"""For so long a request is repeated that fails for what passes: a server starts in 10 s."""
+
 _PASSING_CODES = frozenset({429, 502, 503, 504})
 _PASSING_TEXTS = (
     "etcdserver: leader changed",
@@ -40,7 +43,7 @@ def passes(error: Exception) -> bool:
     return error.code == 500 and any(text in error.what for text in _PASSING_TEXTS)
 
 
-def retrying(call: Callable[[], T], *, seconds: float = 20) -> T:
+def retrying(call: Callable[[], T], *, seconds: float = RETRY_SECONDS) -> T:
     """Call until it succeeds, fails for good, or ``seconds`` have passed since the first try.
 
     Waits as long as Retry-After asks, else 0.2 s doubled each time up to 5 s, with jitter.

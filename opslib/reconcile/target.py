@@ -82,6 +82,6 @@ def _instead(session: Session, why: str, error: OpslibError) -> Target:
     return Target(revision, text, last if last and last.good == good else None)
 
 
-def one_line(error: OpslibError) -> str:
+def one_line(error: Exception) -> str:
     """Return an error's whole text in one line of at most 2,000 characters."""
     return " ".join(str(error).split())[:2000]
