@@ -200,12 +200,14 @@ class Cluster:
         """Return what names this cluster for ever: the uid of its kube-system namespace."""
         return str(self.get("/api/v1/namespaces/kube-system")["metadata"]["uid"])
 
-    def paced(self) -> Cluster:
+    def paced(self, go_on: Callable[[], bool] = lambda: True) -> Cluster:
         """Return the same connection for work in bulk: no more at once than the server takes.
 
         What must not wait behind such work, as the renewal of a lease, uses the cluster itself.
+        ``go_on`` is asked when the turn of a write has come, also of one that is tried again:
+        where it says False nothing is sent and OpslibError raised.
         """
-        return _Paced(self)
+        return _Paced(self, go_on)
 
     def close(self) -> None:
         """Close all connections."""
@@ -269,9 +271,10 @@ class Cluster:
 class _Paced(Cluster):
     """A cluster whose requests wait for their turn; streams do not, as they last."""
 
-    def __init__(self, cluster: Cluster) -> None:
-        # One connection, seen in two ways: all that it knows is shared.
-        self.__dict__ = cluster.__dict__
+    def __init__(self, cluster: Cluster, go_on: Callable[[], bool]) -> None:
+        # Nothing is opened: connections, credentials and pace are those of the cluster.
+        self.__dict__.update(cluster.__dict__)
+        self._go_on = go_on
 
     def _send(
         self, method: str, path: str, *, stream: bool, **options: Any
@@ -281,6 +284,9 @@ class _Paced(Cluster):
         dry = "dryRun" in (options.get("query") or {})
         sort = f"{method} {path.rpartition('/')[0]} {dry}"
         with self.pacer.turn(sort) as turn:
+            if method != "GET" and not self._go_on():
+                turn.sent = False
+                raise OpslibError("stopped before this request was sent", where=path)
             response = super()._send(method, path, stream=False, **options)
             turn.status = response.status
             turn.retry_after = seconds_of(response.headers.get("Retry-After")) or 0.0

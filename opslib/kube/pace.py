@@ -83,12 +83,16 @@ class _Least:
 
 @dataclass
 class Turn:
-    """One request under way; ``status`` and ``retry_after`` (seconds) of its answer, if any."""
+    """One request under way; ``status`` and ``retry_after`` (seconds) of its answer, if any.
+
+    ``sent`` is False where it was given up when its turn came.
+    """
 
     since: float
     generation: int
     status: int = 0
     retry_after: float = 0.0
+    sent: bool = True
 
 
 @dataclass
@@ -137,9 +141,11 @@ class Pacer:
         with self._free:
             took = self.clock() - turn.since
             self._under_way -= 1
-            if not turn.status or turn.status in _REFUSALS:
+            if turn.sent and (not turn.status or turn.status in _REFUSALS):
                 self._refuse(turn)
-            elif turn.status < 300:  # an error in the request is found sooner than work is done
+            elif (
+                turn.sent and turn.status < 300
+            ):  # an error in the request is found sooner than work is done
                 self._see(sort, took)
             self._free.notify_all()
 

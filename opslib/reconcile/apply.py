@@ -422,7 +422,7 @@ def apply_plan(
     if plan.problems:
         raise InputError(f"the plan has {len(plan.problems)} problems: nothing was written")
     kept = keep_evidence(plan, prepared.live, evidence)
-    run = _Run(cluster.paced(), discovery, prepared, progress, go_on, started + timeout, rules)
+    run = _Run(cluster.paced(go_on), discovery, prepared, progress, go_on, started + timeout, rules)
     versions = {t.key: t.resource.api_version for t in prepared.desired.targets}
     ahead = write_ahead(cluster, prepared.app, prepared.inventory, versions)
     run.write_all(wait=wait)

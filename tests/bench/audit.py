@@ -24,11 +24,14 @@ def requests(log: Path, agent: str, work: Callable[[], Any]) -> dict[str, int]:
     for file in log.parent.glob(f"{log.stem}*{log.suffix}"):
         if file.stat().st_mtime < started.timestamp():
             continue
-        for line in file.read_text(encoding="utf-8").splitlines():
-            entry = json.loads(line)
-            at = datetime.fromisoformat(entry["requestReceivedTimestamp"])
-            if at >= started and entry.get("userAgent", "").startswith(agent):
-                found[_name(entry)] += 1
+        with file.open(encoding="utf-8") as lines:
+            for line in lines:
+                if f'"userAgent":"{agent}' not in line:
+                    continue
+                entry = json.loads(line)
+                at = datetime.fromisoformat(entry["requestReceivedTimestamp"])
+                if at >= started and entry.get("userAgent", "").startswith(agent):
+                    found[_name(entry)] += 1
     return dict(sorted(found.items()))
 
 

@@ -15,6 +15,7 @@ from typing import Any
 import pytest
 import yaml
 
+from opslib.core.errors import OpslibError
 from opslib.kube.client import APPLY, MERGE, Cluster, connect
 from opslib.kube.pace import MOST, Pacer, workers
 from opslib.reconcile.retry import retrying
@@ -102,6 +103,31 @@ def writer(server: Cluster, sandbox: Status, namespace: str, tmp_path: Path) -> 
     connected = connect(path)
     yield Writer(connected, namespace)
     connected.close()
+
+
+def test_a_write_that_lost_its_right_while_it_waited_is_not_sent(
+    server: Cluster, namespace: str
+) -> None:
+    """Asked when the turn has come, not when the work was handed in; reads go on."""
+    may = threading.Event()
+    may.set()
+    cluster = server.paced(may.is_set)
+    path = f"/api/v1/namespaces/{namespace}/configmaps"
+    body = {"metadata": {"name": "late"}}
+    pace = cluster.pacer.pace
+    turns = [cluster.pacer._begin() for _ in range(pace.width)]
+    with workers() as pool:
+        write = pool.submit(cluster.request, "POST", path, body=body)
+        read = pool.submit(cluster.find, f"{path}/late")
+        may.clear()
+        for turn in turns:
+            turn.sent = False
+            cluster.pacer._end(turn, "x")
+        with pytest.raises(OpslibError, match="stopped before"):
+            write.result()
+        assert read.result() is None
+    assert server.find(f"{path}/late") is None
+    assert cluster.pacer.pace == pace
 
 
 @pytest.fixture
