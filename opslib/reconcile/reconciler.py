@@ -18,8 +18,8 @@ from opslib.reconcile.seen import Seen, look_back
 from opslib.reconcile.session import Planned, Session
 from opslib.reconcile.surroundings import fingerprint
 from opslib.reconcile.target import Target, choose, one_line, without_head, without_source
-from opslib.reconcile.trials import Quarantine, Trial, change_trials, read_trials
-from opslib.reconcile.verdict import State, judge, put_on_trial, seconds_left, told
+from opslib.reconcile.trials import Quarantine, Trial, Trials, change_trials, read_trials
+from opslib.reconcile.verdict import State, judge, seconds_left, told
 from opslib.source.verify import Unverified
 
 Mode = Literal["correct", "report"]
@@ -215,13 +215,7 @@ class Reconciler:
 
     def _begin(self, planned: Planned) -> Trial:
         """Put the plan's revision on trial before anything of it is written."""
-        since = stamp()
-        trials = change_trials(
-            self._session.cluster,
-            self._session.app,
-            lambda known: put_on_trial(known, planned.prepared, planned.health, since),
-        )
-        trial = trials.trial
+        trial = self._session.begin(planned)
         assert trial is not None  # noqa: S101  # told to the type checker only
         if self._deadline[0] != trial.commit:
             left = seconds_left(trial, self._health_timeout)
@@ -274,13 +268,21 @@ class Reconciler:
             if applied.ok and go_on() and target.quarantine and returning:
                 target = self._returned(target, target.quarantine)
             phase = "synced" if applied.ok else "failed" if applied.failures else "progressing"
+            if applied.ok and go_on():
+                self._drop(planned)
             failures = "; ".join(f"{f.key}: {f.what}" for f in applied.failures[:3])
             self._end(target, planned, applied, phase, failures or told(applied.unhealthy))
         elif writes:
             self._reporter.tell(f"drift: {', '.join(drift)}; reported, not corrected")
             self._end(target, planned, None, "drifted", "")
         else:
+            self._drop(planned)
             self._end(target, planned, None, "synced", "")
+
+    def _drop(self, planned: Planned) -> None:
+        """Forget a trial that somebody began by hand: what was good is whole again."""
+        if planned.trials.trial:
+            change_trials(self._session.cluster, self._session.app, Trials.dropped)
 
     def _returned(self, target: Target, quarantine: Quarantine) -> Target:
         """Note that a return is done; return the target as the next poll will name it."""

@@ -13,7 +13,7 @@ from datetime import date
 from pathlib import Path
 from typing import Any
 
-from opslib.core.clock import now
+from opslib.core.clock import now, stamp
 from opslib.core.errors import InputError, OpslibError, Problems
 from opslib.core.model import Revision
 from opslib.core.progress import SILENT, Progress
@@ -30,7 +30,8 @@ from opslib.reconcile.health_file import SHIPPED, HealthRules, load_health_rules
 from opslib.reconcile.inventory import make_namespace, read_inventory
 from opslib.reconcile.planner import Memory, Prepared, make_plan
 from opslib.reconcile.prune import PruneLimits
-from opslib.reconcile.trials import Trials, change_trials, read_trials
+from opslib.reconcile.trials import Trial, Trials, change_trials, read_trials
+from opslib.reconcile.verdict import put_on_trial
 from opslib.source.mirror import Mirror, Source
 from opslib.source.render import Rendered, render
 from opslib.source.trust import UNVERIFIED, Verification
@@ -224,6 +225,7 @@ class Session:
                 where=f"dependsOn of {self.app.name}",
                 hint="apply it when they are healthy; a loop does so by itself",
             )
+        self.begin(planned)
         applied = apply_plan(
             self.cluster,
             self.discovery,
@@ -238,6 +240,20 @@ class Session:
         if applied.ok and wait and go_on():
             self._settle_trials(planned)
         return applied
+
+    def begin(self, planned: Planned) -> Trial | None:
+        """Put the plan's revision on trial, before its first write; None where it is good already.
+
+        What is new with a revision can only be told from the plan before it.
+        """
+        prepared, since = planned.prepared, stamp()
+        if prepared.inventory.commit == prepared.plan.revision.commit:
+            return None
+        return change_trials(
+            self.cluster,
+            self.app,
+            lambda known: put_on_trial(known, prepared, planned.health, since),
+        ).trial
 
     def _settle_trials(self, planned: Planned) -> None:
         """Forget the failures before a revision that is whole and healthy now."""

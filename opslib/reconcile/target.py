@@ -68,7 +68,7 @@ def _instead(session: Session, why: str, error: OpslibError) -> Target:
     trials = read_trials(session.cluster, session.app)
     inventory = read_inventory(session.cluster, session.app)
     good, mirror = inventory.commit, session.mirror
-    commit = trials.trial.commit if trials.trial else good
+    commit = trials.pending.commit if trials.pending else good
     moved = good and (inventory.url, inventory.path) != (mirror.url, mirror.source.path)
     if not commit or moved:
         raise error
@@ -78,7 +78,7 @@ def _instead(session: Session, why: str, error: OpslibError) -> Target:
         raise error from None
     name = "last good commit" if commit == good else "the revision on trial"
     text = f"{why}: reconciling {name} {revision.short}: {one_line(error)}"
-    last = trials.quarantines[-1] if trials.quarantines and not trials.trial else None
+    last = trials.quarantines[-1] if trials.quarantines and not trials.pending else None
     return Target(revision, text, last if last and last.good == good else None)
 
 

@@ -72,14 +72,23 @@ class Trials:
     adopted: Keys = frozenset()
     resource_version: str = field(default="", compare=False)
 
+    @property
+    def pending(self) -> Trial | None:
+        """The revision that waits for its verdict; one in quarantine has it already."""
+        one = self.trial
+        return one if one and not self.quarantined(one.commit) else None
+
     def quarantined(self, commit: str) -> Quarantine | None:
         """Return the quarantine of a commit, or None."""
         return next((one for one in self.quarantines if one.commit == commit), None)
 
     def tried(self, trial: Trial, *, created: Keys, adopted: Keys) -> Trials:
-        """Note that a revision goes on trial, and which objects are new with it."""
+        """Note that a revision goes on trial, and which objects are new with it.
+
+        One in quarantine may go on trial by hand; it has to be returned from once more then.
+        """
         return replace(
-            self,
+            self._returned_at(trial.commit, ""),
             trial=trial,
             created=(self.created - adopted) | created,
             adopted=(self.adopted - created) | adopted,
@@ -92,6 +101,13 @@ class Trials:
 
     def returned(self, commit: str, at: str) -> Trials:
         """Note that the last good revision is whole and healthy again after this one."""
+        return self._returned_at(commit, at).dropped()
+
+    def dropped(self) -> Trials:
+        """Note that nothing is on trial any more, without a verdict."""
+        return replace(self, trial=None)
+
+    def _returned_at(self, commit: str, at: str) -> Trials:
         rows = (replace(q, returned_at=at) if q.commit == commit else q for q in self.quarantines)
         return replace(self, quarantines=tuple(rows))
 

@@ -316,6 +316,44 @@ def test_a_person_may_apply_it_and_success_releases_it(
     status_when(bench, again, lambda s: (s.phase, s.applied_commit) == ("synced", bad))
 
 
+def test_what_a_person_tried_is_taken_back_like_what_the_loop_tried(
+    bench: Workbench, repository: Repository, start: Start
+) -> None:
+    """An apply by hand that ends unhealthy is on trial, too; what it found is not deleted."""
+    repository.commit({"app/d.yaml": GOOD})
+    first = start()
+    first.heard("is live")
+    first.end()
+    theirs = f"/api/v1/namespaces/{bench.namespace}/configmaps"
+    body = {"metadata": {"name": "theirs"}, "data": {"k": "old"}}
+    uid = bench.server.request("POST", theirs, body=body)["metadata"]["uid"]
+    more = {"app/t.yaml": config_map("theirs", k="x"), "app/n.yaml": config_map("new", k="v")}
+    bad = repository.commit({"app/d.yaml": BAD, **more})
+    one = session_of(bench, repository)
+    planned = one.plan(one.fetch())
+    with one.holding() as held:
+        assert not one.apply(planned, timeout=1, go_on=held).ok
+    trial = read_trials(bench.server, bench.app).trial
+    assert trial
+    assert trial.commit == bad
+    loop = start(health_timeout=2.0)
+    returned(bench, loop, bad)
+    assert bench.live("configmaps", "new") is None
+    live = bench.live("configmaps", "theirs")
+    assert live
+    assert live["metadata"]["uid"] == uid
+    assert read_trials(bench.server, bench.app).trial is None
+    # Once more by hand, although it is in quarantine: it is taken back once more.
+    loop.end()
+    planned = one.plan(one.fetch())
+    with one.holding() as held:
+        assert not one.apply(planned, timeout=1, go_on=held).ok
+    again = start(health_timeout=2.0)
+    again.heard("is taken back")
+    assert image(bench) == "registry.example/app:1"
+    assert bench.live("configmaps", "new") is None
+
+
 def test_what_was_ill_before_is_not_a_revisions_fault(
     bench: Workbench, repository: Repository, start: Start
 ) -> None:
