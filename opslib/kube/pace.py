@@ -16,6 +16,7 @@ import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
+from types import TracebackType
 
 LEAST, START, MOST = 1, 4, 32
 """Requests at once. Two cores of an API server are saturated by four writers; the most is the
@@ -177,6 +178,19 @@ class Pacer:
         self._used = False
 
 
+class _Workers(ThreadPoolExecutor):
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.shutdown(wait=True, cancel_futures=kind is not None)
+
+
 def workers() -> ThreadPoolExecutor:
-    """Return threads for as many requests as there may ever be; a Pacer says how many go."""
-    return ThreadPoolExecutor(MOST, thread_name_prefix="paced")
+    """Return threads for as many requests as there may ever be; a Pacer says how many go.
+
+    Left by an error, such as an interruption, they end what is under way and begin nothing more.
+    """
+    return _Workers(MOST, thread_name_prefix="paced")

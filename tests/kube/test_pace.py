@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import threading
 import time
 
@@ -162,3 +163,25 @@ def test_no_more_are_under_way_than_may_be() -> None:
     assert not over
     assert most <= pacer.highest
     print(f"most at once {most}, settled at {pacer.pace.width}")
+
+
+@pytest.mark.parametrize("interrupted", [True, False])
+def test_interrupted_workers_begin_nothing_more(interrupted: bool) -> None:
+    """Of 500 jobs only those that were begun are ended; without an error all are done."""
+    release, done = threading.Event(), list[int]()
+
+    def one(number: int) -> None:
+        release.wait(60)
+        done.append(number)
+
+    def all_of_them() -> None:
+        with workers() as pool:
+            for number in range(500):
+                pool.submit(one, number)
+            threading.Timer(1.0, release.set).start()
+            if interrupted:
+                raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt) if interrupted else contextlib.nullcontext():
+        all_of_them()
+    assert len(done) == (MOST if interrupted else 500)

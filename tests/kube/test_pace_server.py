@@ -194,9 +194,7 @@ def test_a_storm_of_refusals_slows_it_down_and_it_recovers(
         flow(30)
 
     writer.pacer.lowest = MOST
-    writer.until(
-        lambda: int(writer.pacer.lowest) <= 2 and writer.pacer.pace.width >= 3, beside=storm
-    )
+    writer.until(lambda: writer.pacer.lowest < 3 and writer.pacer.pace.width >= 3, beside=storm)
     pacer = writer.pacer
     print(
         f"{writer.answers[429]} requests refused with 429: down to {int(pacer.lowest)} at once, "
