@@ -98,10 +98,7 @@ class Session:
         are asked for, a commit that lacks them raises Unverified, and so does one that does
         not follow the last applied one until it is accepted (see ``source.verify``).
         """
-        verifier = None
-        if self.verification.on:
-            last = read_inventory(self.cluster, self.app).commit
-            verifier = Verifier(self.verification, last, accept_rewrite, self._accepted)
+        verifier = self._verifier(accept=accept_rewrite) if self.verification.on else None
         revision = self.mirror.fetch(
             timeout=timeout or self.fetch_seconds,
             progress=self.progress,
@@ -120,6 +117,22 @@ class Session:
         """
         revision = self.mirror.resolve(commit)
         return replace(revision, signed_by=self._signers.get(revision.commit, ""))
+
+    def vouched(self, commit: str) -> bool:
+        """Whether a commit that was fetched before may be gone on with: it is verified now.
+
+        Without network; a tag's signature does not count here.
+        """
+        if self.verification.on:
+            try:
+                self._signers[commit] = self.mirror.verify(commit, self._verifier())
+            except OpslibError:
+                return False
+        return True
+
+    def _verifier(self, *, accept: bool = False) -> Verifier:
+        last = read_inventory(self.cluster, self.app).commit
+        return Verifier(self.verification, last, accept, self._accepted)
 
     def plan(
         self, revision: Revision, *, full: bool = False, confirmed: frozenset[str] = frozenset()

@@ -68,7 +68,9 @@ def _instead(session: Session, why: str, error: OpslibError) -> Target:
     trials = read_trials(session.cluster, session.app)
     inventory = read_inventory(session.cluster, session.app)
     good, mirror = inventory.commit, session.mirror
-    commit = trials.pending.commit if trials.pending else good
+    begun = trials.pending.commit if trials.pending else ""
+    # Begun by a loop that verified nothing, or by a signature that counts no more: taken back.
+    commit = begun if begun and session.vouched(begun) else good
     moved = good and (inventory.url, inventory.path) != (mirror.url, mirror.source.path)
     if not commit or moved:
         raise error

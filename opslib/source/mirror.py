@@ -174,6 +174,10 @@ class Mirror:
         self._check_history(found)
         return self._revision(found.commit, ref or found.short)
 
+    def verify(self, commit: str, verifier: Verifier) -> str:
+        """Return who signed a commit that was fetched before; raises what the verifier does."""
+        return verifier(self._git, Found("", self._commit(commit))).signed_by
+
     def files(self, commit: str, path: str = "") -> list[str]:
         """Return the regular files below a folder, as sorted paths from the repository's root.
 

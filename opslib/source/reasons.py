@@ -9,9 +9,6 @@ from opslib.core.proc import Finished
 
 # What git, ssh and curl print (with LC_ALL=C), the first that fits counts.
 _CAUSES = {
-    r"no space left|out of diskspace|disk quota exceeded": (
-        "make room for the mirror, or set OPSLIB_CACHE to a folder that has some"
-    ),
     r"dubious ownership": "it belongs to another user; if you trust it: "
     "git config --global --add safe.directory {url}",
     r"host key verification failed|host identification has changed": (
