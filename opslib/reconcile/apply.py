@@ -33,6 +33,7 @@ WRITERS = 4
 """Writes at once: measured best on two cores."""
 
 _CONFLICTS = 3
+_NOT_TRIED = "not tried: the API server does not answer"
 
 
 @dataclass(frozen=True)
@@ -154,7 +155,7 @@ class _Run:
             if not self.go_on():
                 raise OpslibError("stopped before this object was written")
             if self.away:
-                raise Unreachable("not tried: the API server does not answer")
+                raise Unreachable(_NOT_TRIED)
             try:
                 self._send(target, change)
                 return
@@ -316,9 +317,16 @@ class _Run:
                 text = "stopped before this object was deleted"
                 self.failures.append(Failure(change.key, text, "interrupted"))
                 continue
+            if self.away:
+                self.failures.append(Failure(change.key, _NOT_TRIED, Unreachable.kind))
+                continue
             try:
-                retrying(lambda c=change, k=kind, held=lock: self._delete(c, k, held))  # type: ignore[misc]  # bound per pass
+                retrying(
+                    lambda c=change, k=kind, held=lock: self._delete(c, k, held),  # type: ignore[misc]  # bound per pass
+                    seconds=self._patience(),
+                )
             except OpslibError as error:
+                self.away = isinstance(error, Unreachable)
                 self.failures.append(Failure(change.key, error.what, error.kind))
             else:
                 gone.append(change.key)
