@@ -32,6 +32,7 @@ from opslib.reconcile.retry import RETRY_SECONDS, retrying
 from opslib.reconcile.wait import HealthOf, wait_healthy
 
 _CONFLICTS = 3
+_NOT_TRIED = "not tried: the API server does not answer"
 
 
 @dataclass(frozen=True)
@@ -191,7 +192,7 @@ class _Run:
             if not self.go_on():
                 raise OpslibError("stopped before this object was written")
             if self.away:
-                raise Unreachable("not tried: the API server does not answer")
+                raise Unreachable(_NOT_TRIED)
             try:
                 self._send(target, change, live)
                 return
@@ -361,9 +362,16 @@ class _Run:
                 text = "stopped before this object was deleted"
                 self.failures.append(Failure(change.key, text, "interrupted"))
                 continue
+            if self.away:
+                self.failures.append(Failure(change.key, _NOT_TRIED, Unreachable.kind))
+                continue
             try:
-                retrying(lambda c=change, k=kind, held=lock: self._delete(c, k, held))  # type: ignore[misc]  # bound per pass
+                retrying(
+                    lambda c=change, k=kind, held=lock: self._delete(c, k, held),  # type: ignore[misc]  # bound per pass
+                    seconds=self._patience(),
+                )
             except OpslibError as error:
+                self.away = isinstance(error, Unreachable)
                 self.failures.append(Failure(change.key, error.what, error.kind))
             else:
                 gone.append(change.key)

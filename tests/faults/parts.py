@@ -12,7 +12,7 @@ import urllib.parse
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, ClassVar, TypeVar
 
 import yaml
 
@@ -200,7 +200,7 @@ class Program:
     name: str
     _argv: list[str] = field(default_factory=list)
     _folder: str = ""
-    _started: list[subprocess.Popen[bytes]] = field(default_factory=list)
+    started: ClassVar[list[subprocess.Popen[bytes]]] = []
 
     @property
     def pid(self) -> int:
@@ -219,7 +219,7 @@ class Program:
         """Start it again with the words that it was started with."""
         log = self._place.work / "logs" / f"{self.name}.log"
         with log.open("ab") as stream:
-            self._started.append(
+            self.started.append(
                 subprocess.Popen(
                     self._argv,
                     cwd=self._folder,
@@ -240,10 +240,11 @@ class Program:
         finally:
             os.kill(pid, signal.SIGCONT)
 
-    def reap(self) -> None:
-        """Wait for those that were started here; their sandbox is down."""
-        for one in self._started:
-            one.wait(timeout=30)
+    @classmethod
+    def reap(cls) -> None:
+        """Wait for all that were started here; their sandbox is down."""
+        while cls.started:
+            cls.started.pop().wait(timeout=30)
 
     @property
     def _place(self) -> state.Place:
