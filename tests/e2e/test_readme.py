@@ -45,6 +45,7 @@ STEPS = {
     "opslib plan": "",
     "opslib check": "",
     "opslib apply": "--yes",
+    "opslib watch --status": "",
     f"opslib rollout status {TARGET}": "",
     f"opslib rollout describe {TARGET}": "",
     "opslib run rollout -p namespace production": "",
@@ -53,6 +54,10 @@ STEPS = {
     "papermill notebooks/rollout.ipynb out.ipynb -p namespace production": "",
 }
 """Each command, and what is put behind it: nobody is there to answer, or to stop a loop."""
+
+
+BARE = {"opslib plan", "opslib check", "opslib apply", "opslib watch --status"}
+"""What the tour shows without saying where: run on the control plane, as after its `eval`."""
 
 
 @dataclass(frozen=True)
@@ -119,7 +124,7 @@ def test_every_command_of_the_readme_works(shell: Shell) -> None:
         line = f"{command} {answer}".strip().replace(URL, shell.env["OPSLIB_REPO"])
         if "my-cluster" in line and not (Path(shell.env["HOME"]) / ".kube" / "config").exists():
             _name_the_context(shell)
-        if "rollout" in command or command in {"opslib plan", "opslib check", "opslib apply"}:
+        if "rollout" in command or command in BARE:
             line = f'eval "$(opslib sandbox env)"; {line}'
         ended = shell.run(line)
         assert ended.returncode == 0, f"{command}: {ended.stdout}\n{ended.stderr}"
