@@ -37,7 +37,7 @@ class Reader:
 
     def document(self, text: str) -> Node:
         try:
-            roots = list(yaml.compose_all(text, Loader=yaml.SafeLoader))
+            roots: list[Node] = list(yaml.compose_all(text, Loader=yaml.CSafeLoader))
         except yaml.YAMLError as error:
             mark = getattr(error, "problem_mark", None)
             where = f"{self.path}:{mark.line + 1}" if mark else self.path

@@ -3,21 +3,20 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
-from difflib import get_close_matches
 from functools import cache
 from importlib.resources import files
 from types import MappingProxyType
 
-import yaml
-from yaml.nodes import MappingNode, Node, ScalarNode, SequenceNode
+from yaml.nodes import MappingNode, Node
 
-from opslib.core.errors import InputError, OpslibError, Problems
+from opslib.core.errors import InputError, Problems
 from opslib.core.model import Origin
+from opslib.policy.reading import Reader
 from opslib.reconcile.health_cel import Expression, read
 
-API_VERSION, KIND = "opslib.dev/v1alpha1", "HealthRules"
+KIND = "HealthRules"
 FIELDS = ("inProgress", "failed", "current")
 """The expressions of a rule, in the order in which they are asked, which is that of Flux:
 https://fluxcd.io/flux/components/kustomize/kustomizations/#health-check-expressions."""
@@ -25,7 +24,6 @@ https://fluxcd.io/flux/components/kustomize/kustomizations/#health-check-express
 LARGEST, MOST = 256 * 1024, 500
 """Bytes of a file, and rules in it, at most."""
 
-_TOP = ("apiVersion", "kind", "metadata", "rules")
 _RULE = ("group", "kind", "source", *FIELDS)
 
 
@@ -82,79 +80,27 @@ def load_health_rules(text: str, path: str, *, check: bool = True) -> HealthRule
             where=path,
             expected=f"at most {LARGEST}",
         )
-    reader = _Reader(path, check=check)
-    root = reader.document(text)
-    fields = reader.mapping(root, _TOP, "the file of health rules")
-    if isinstance(root, MappingNode):
-        for name, wanted in (("apiVersion", API_VERSION), ("kind", KIND)):
-            if _text(fields.get(name)) != wanted:
-                reader.wrong(fields.get(name) or root, f"{name} is not {wanted}", expected=wanted)
-        reader.rules(fields.get("rules"))
+    reader = _Rules(path, check=check)
+    reader.rules(reader.head(text, ("rules",)).get("rules"))
     if reader.problems:
         raise Problems(reader.problems)
     return HealthRules(MappingProxyType(reader.found))
 
 
-class _Reader:
-    """Walks the nodes of one file and collects what is wrong."""
+class _Rules(Reader):
+    """Reads the rules, and keeps those that are right."""
 
     def __init__(self, path: str, *, check: bool) -> None:
-        self.path = path
+        super().__init__(path, KIND)
         self.check = check
-        self.problems: list[OpslibError] = []
         self.found: dict[tuple[str, str], Rule] = {}
 
-    def wrong(self, node: Node, what: str, *, expected: str = "", hint: str = "") -> None:
-        where = f"{self.path}:{node.start_mark.line + 1}"
-        problem = InputError(what, where=where, expected=expected or None, hint=hint or None)
-        self.problems.append(problem)
-
-    def document(self, text: str) -> Node:
-        try:
-            roots = list(yaml.compose_all(text, Loader=yaml.CSafeLoader))
-        except yaml.YAMLError as error:
-            mark = getattr(error, "problem_mark", None)
-            where = f"{self.path}:{mark.line + 1}" if mark else self.path
-            what = getattr(error, "problem", None) or getattr(error, "reason", "unreadable")
-            raise InputError(f"the health rules are not valid YAML: {what}", where=where) from None
-        except RecursionError:
-            raise InputError("the health rules are nested too deeply", where=self.path) from None
-        if len(roots) != 1 or roots[0] is None:
-            raise InputError(
-                "a file of health rules holds exactly one document",
-                where=self.path,
-                expected=f"apiVersion: {API_VERSION}, kind: {KIND}",
-            )
-        root: Node = roots[0]
-        return root
-
-    def mapping(self, node: Node, known: Iterable[str], what: str) -> dict[str, Node]:
-        """Read a mapping of known keys; unknown and repeated ones are wrong."""
-        if not isinstance(node, MappingNode):
-            self.wrong(node, f"{what} is not a mapping", expected=", ".join(known))
-            return {}
-        found: dict[str, Node] = {}
-        for key, value in node.value:
-            name = _text(key) or ""
-            if name in found:
-                self.wrong(key, f"the key {name!r} is there twice")
-            elif name not in known:
-                close = get_close_matches(name, list(known), n=1)
-                hint = f"did you mean {close[0]!r}?" if close else ""
-                expected = "one of " + ", ".join(known)
-                self.wrong(key, f"{what} has no key {name!r}", expected=expected, hint=hint)
-            found[name] = value
-        return {name: value for name, value in found.items() if name in known}
-
     def rules(self, node: Node | None) -> None:
-        if not isinstance(node, SequenceNode):
-            if node is not None:
-                self.wrong(node, "rules is not a list", expected="a list of rules")
+        items = self.items(node, "rules")
+        if node is not None and len(items) > MOST:
+            self.wrong(node, f"there are {len(items)} rules", expected=f"at most {MOST}")
             return
-        if len(node.value) > MOST:
-            self.wrong(node, f"there are {len(node.value)} rules", expected=f"at most {MOST}")
-            return
-        for item in node.value:
+        for item in items:
             self._rule(item)
 
     def _rule(self, item: Node) -> None:
@@ -162,7 +108,7 @@ class _Reader:
         fields = self.mapping(item, _RULE, "a health rule")
         if not isinstance(item, MappingNode):
             return
-        group, kind = _text(fields.get("group")), _text(fields.get("kind"))
+        group, kind = self.text(fields.get("group")), self.text(fields.get("kind"))
         if group is None or not kind:
             expected = 'group (as "cert-manager.io", "" for the core group) and kind'
             self.wrong(item, "a health rule does not say for which kind it is", expected=expected)
@@ -180,16 +126,16 @@ class _Reader:
             for field in FIELDS
             if field in fields
         }
-        source = _text(fields.get("source")) or ""
+        source = self.text(fields.get("source")) or ""
         if source and not re.match(r"https?://", source):
             self.wrong(fields["source"], "source is not an address", expected="https://…")
         good = {field: found for field, found in expressions.items() if found}
         if len(self.problems) == before:
-            origin = Origin(self.path, item.start_mark.line + 1)
-            self.found[group, kind] = Rule(group, kind, MappingProxyType(good), origin, source)
+            rule = Rule(group, kind, MappingProxyType(good), self.origin(item), source)
+            self.found[group, kind] = rule
 
     def _expression(self, node: Node, what: str) -> Expression | None:
-        text = _text(node)
+        text = self.text(node)
         if text is None:
             self.wrong(node, f"{what} is not an expression", expected="a text in CEL")
             return None
@@ -200,7 +146,3 @@ class _Reader:
                 node, f"{what}: {error}", expected="an expression in CEL, see docs/health.md"
             )
             return None
-
-
-def _text(node: Node | None) -> str | None:
-    return str(node.value) if isinstance(node, ScalarNode) else None
