@@ -214,6 +214,20 @@ def test_a_mirror_that_fills_up_keeps_what_it_had(desk: Desk, tmp_path: Path) ->
     OUTCOMES["fetch into a full mirror: refused"] += 1
 
 
+@pytest.mark.parametrize("full", ["OPSLIB_STATE", "OPSLIB_CACHE"])
+def test_a_loop_outlives_a_full_disk(desk: Desk, full: str) -> None:
+    """A pass that finds no room is an error that the loop reports; it writes no object."""
+    before = desk.writes()
+    ended = desk.opslib("watch", "--once", *desk.words, full=full, left=0)
+    assert ended.code == 1, ended
+    assert "Traceback" not in ended.err
+    assert "o space left" in ended.err
+    assert desk.writes() == before
+    status = desk.server.get(f"/api/v1/namespaces/opslib-system/configmaps/status-{desk.app}")
+    assert "o space left" in json.dumps(status["data"])
+    OUTCOMES["loop: reported, nothing written"] += 1
+
+
 @pytest.mark.parametrize("left", [0, 24, 120])
 def test_no_room_for_the_record(desk: Desk, left: int) -> None:
     """A run that cannot begin its record does nothing; one that cannot end it is no success."""
@@ -237,4 +251,4 @@ def test_no_room_for_the_record(desk: Desk, left: int) -> None:
 def test_the_full_disks_are_counted() -> None:
     """Every full disk ended in a refusal that was told."""
     print(f"{OUTCOMES.total()} full disks: {dict(OUTCOMES)}")
-    assert OUTCOMES.total() >= 10
+    assert OUTCOMES.total() >= 12
