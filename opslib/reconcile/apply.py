@@ -8,44 +8,23 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from opslib.core.errors import ConflictError, InputError, OpslibError
-from opslib.core.model import Manifest, ResourceKey
+from opslib.core.errors import InputError, OpslibError
+from opslib.core.model import ResourceKey
 from opslib.core.progress import SILENT, Progress
-from opslib.kube.apply import Lock, delete, server_side_apply
-from opslib.kube.client import MERGE, Cluster
+from opslib.kube.client import Cluster
 from opslib.kube.discovery import Discovery, Kind
-from opslib.kube.errors import ApiError, Unreachable
 from opslib.kube.pace import workers
 from opslib.reconcile.app import SYSTEM_NAMESPACE
 from opslib.reconcile.desired import Target
 from opslib.reconcile.evidence import keep_evidence
 from opslib.reconcile.health import SHIPPED, Health, HealthRules
 from opslib.reconcile.inventory import Inventory, settle, write_ahead
-from opslib.reconcile.mask import scrubbed
+from opslib.reconcile.judge import Prepared
 from opslib.reconcile.needs import waiting
 from opslib.reconcile.order import FIRST, stage_of, staged, wave_of
-from opslib.reconcile.ownership import takeover
 from opslib.reconcile.plan import Action, Change
-from opslib.reconcile.planner import Judge, Prepared, with_commit
-from opslib.reconcile.replace import replace_object
-from opslib.reconcile.retry import RETRY_SECONDS, retrying
 from opslib.reconcile.wait import HealthOf, wait_healthy
-
-_CONFLICTS = 3
-_NOT_TRIED = "not tried: the API server does not answer"
-
-
-@dataclass(frozen=True)
-class Failure:
-    """One object that was not written, and why."""
-
-    key: ResourceKey
-    what: str
-    kind: str = "failed"
-    where: str = ""
-
-    def as_dict(self) -> dict[str, Any]:
-        return {"object": str(self.key), "what": self.what, "kind": self.kind, "where": self.where}
+from opslib.reconcile.writer import Failure, Writer
 
 
 @dataclass(frozen=True)
@@ -102,13 +81,10 @@ class _Run:
     go_on: Callable[[], bool]
     deadline: float
     rules: HealthRules = SHIPPED
-    written: list[ResourceKey] = field(default_factory=list)
-    seen: dict[ResourceKey, Manifest] = field(default_factory=dict)
     failures: list[Failure] = field(default_factory=list)
-    away: bool = False
-    """Whether the server did not answer as long as a request is repeated: the rest is not tried."""
 
     def __post_init__(self) -> None:
+        self.writer = Writer(self.cluster, self.discovery, self.prepared, self.go_on, self.deadline)
         writes = self.prepared.plan.writes
         self.planned = {c.key: c for c in writes if c.action is not Action.DELETE}
 
@@ -141,12 +117,12 @@ class _Run:
             self._hold_back({key: f"{cause} was not written" for key, cause in held.items()})
             free = [target for target in stage if target.key not in held]
             with workers() as pool:
-                jobs = [pool.submit(self._write, t, self.planned[t.key]) for t in free]
+                jobs = [pool.submit(self.writer.write, t, self.planned[t.key]) for t in free]
                 for job in jobs:
                     failure = job.result()
                     if failure:
                         self.failures.append(failure)
-                    self.progress.update("applying", len(self.written), len(self.planned))
+                    self.progress.update("applying", len(self.writer.written), len(self.planned))
             if stage_of(stage[0].key) == FIRST and free:
                 self._establish(free)
 
@@ -175,130 +151,6 @@ class _Run:
                 self.failures.append(Failure(state.key, f"not usable: {state.message}"))
         self.discovery.refresh()
 
-    def _write(self, target: Target, change: Change) -> Failure | None:
-        try:
-            self._write_locked(target, change)
-        except OpslibError as error:
-            self.away = self.away or isinstance(error, Unreachable)
-            text = scrubbed(error.what, target.resource.manifest)
-            return Failure(target.key, text, error.kind, str(target.resource.origin))
-        self.written.append(target.key)
-        return None
-
-    def _write_locked(self, target: Target, change: Change) -> None:
-        """Write under the lock of the plan; plan anew what moved, go on if it is the same."""
-        live = self.prepared.live.get(target.key)
-        for _ in range(_CONFLICTS):
-            if not self.go_on():
-                raise OpslibError("stopped before this object was written")
-            if self.away:
-                raise Unreachable(_NOT_TRIED)
-            try:
-                self._send(target, change, live)
-                return
-            except ApiError as error:
-                if error.code not in {404, 409, 422} or not self._moved(target, change):
-                    raise
-            change, live = self._again(target, change)
-            if change.action is Action.UNCHANGED:
-                return
-        raise ConflictError(f"{target.key} changes faster than it can be written")
-
-    def _send(self, target: Target, change: Change, live: Manifest | None) -> None:
-        """Send one change; ``live`` is the object that it was planned for, at that version."""
-        prepared, manifest = self.prepared, target.resource.manifest
-        body = with_commit(
-            prepared.optouts.adopt(target.key, manifest, live, prepared.app.manager),
-            prepared.plan.revision.commit,
-        )
-        lock = Lock(change.uid, change.resource_version) if change.uid else None
-        if lock and change.action is Action.REPLACE:
-            made = self._replace(target, lock)
-        else:
-            if lock and change.takeovers:
-                lock = self._take_over(target, body, lock)
-            # Without a lock it was absent: what somebody made meanwhile is not overwritten.
-            made = retrying(
-                lambda: server_side_apply(
-                    self.cluster,
-                    self.discovery.of(target.resource.manifest, str(target.resource.origin)),
-                    body,
-                    manager=self.prepared.app.manager,
-                    lock=lock,
-                    force=lock is not None,
-                ),
-                seconds=self._patience(),
-            )
-        if target.key.kind == "Job":  # the only kind that may be gone, and well, at the first look
-            self.seen[target.key] = made
-
-    def _patience(self) -> float:
-        """Return for how many seconds a request may be repeated: not past the whole's deadline."""
-        return max(0.0, min(RETRY_SECONDS, self.deadline - time.monotonic()))
-
-    def _replace(self, target: Target, lock: Lock) -> Manifest:
-        prepared = self.prepared
-        return replace_object(
-            self.cluster,
-            target.kind,
-            with_commit(target.resource.manifest, prepared.plan.revision.commit),
-            lock,
-            manager=prepared.app.manager,
-            go_on=self.go_on,
-        )
-
-    def _take_over(self, target: Target, body: Manifest, lock: Lock) -> Lock:
-        """Make the fields of forgotten managers the app's own; return the lock on what is then.
-
-        Values stay as they are until the apply that follows. Killed in between, the next plan
-        finds the fields owned and not declared, and shows that they go.
-        """
-        manager = self.prepared.app.manager
-        after = retrying(
-            lambda: server_side_apply(
-                self.cluster,
-                target.kind,
-                body,
-                manager=manager,
-                lock=lock,
-                force=True,
-                dry_run=True,
-            )
-        )
-        taken = takeover(after, manager)
-        if taken is None:
-            return lock
-        metadata = {
-            "uid": lock.uid,
-            "resourceVersion": lock.resource_version,
-            "managedFields": taken.managed_fields,
-        }
-        live = self.cluster.request(
-            "PATCH",
-            target.kind.path(target.key.namespace, target.key.name),
-            query={"fieldManager": manager},
-            body={"metadata": metadata},
-            content_type=MERGE,
-        )
-        return Lock.of(live)
-
-    def _moved(self, target: Target, change: Change) -> bool:
-        """Tell whether the object is another, or at another version, than the plan read."""
-        live = self.cluster.find(target.kind.path(target.key.namespace, target.key.name))
-        if live is None:
-            return bool(change.uid)
-        now = Lock.of(live)
-        return (now.uid, now.resource_version) != (change.uid, change.resource_version)
-
-    def _again(self, target: Target, change: Change) -> tuple[Change, Manifest | None]:
-        fresh, live = Judge(self.cluster, self.prepared).again(target)
-        if fresh.action is Action.UNCHANGED or fresh.same_as(change):
-            return fresh, live
-        raise ConflictError(
-            f"{target.key} is not what was planned for: {_what_moved(change, fresh, live)}",
-            hint="plan again and look at the difference",
-        )
-
     def wait(self, targets: Iterable[Target]) -> tuple[HealthOf, ...]:
         """Wait for the health of what the revision declares."""
         ended = self.prepared.ended
@@ -319,7 +171,7 @@ class _Run:
                 progress=self.progress,
                 go_on=self.go_on,
                 rules=self.rules,
-                seen=self.seen,
+                seen=self.writer.seen,
             )
         except OpslibError as error:
             text = f"it cannot be read: {error.what}"
@@ -356,23 +208,9 @@ class _Run:
         deletes = [c for c in self.prepared.plan.changes if c.action is Action.DELETE]
         gone: list[ResourceKey] = []
         for change in sorted(deletes, key=self._last_first):
-            kind = self.prepared.kinds[change.key]
-            lock = Lock(change.uid, change.resource_version)
-            if not self.go_on():
-                text = "stopped before this object was deleted"
-                self.failures.append(Failure(change.key, text, "interrupted"))
-                continue
-            if self.away:
-                self.failures.append(Failure(change.key, _NOT_TRIED, Unreachable.kind))
-                continue
-            try:
-                retrying(
-                    lambda c=change, k=kind, held=lock: self._delete(c, k, held),  # type: ignore[misc]  # bound per pass
-                    seconds=self._patience(),
-                )
-            except OpslibError as error:
-                self.away = isinstance(error, Unreachable)
-                self.failures.append(Failure(change.key, error.what, error.kind))
+            failure = self.writer.delete(change, self.prepared.kinds[change.key])
+            if failure:
+                self.failures.append(failure)
             else:
                 gone.append(change.key)
             self.progress.update("pruning", len(gone), len(deletes))
@@ -385,22 +223,6 @@ class _Run:
         except (TypeError, ValueError):
             wave = 0  # somebody wrote into the annotation
         return -wave, -stage_of(change.key)
-
-    def _delete(self, change: Change, kind: Any, lock: Lock) -> bool:
-        return delete(self.cluster, kind, change.key.namespace, change.key.name, lock=lock)
-
-
-def _what_moved(planned: Change, fresh: Change, live: Manifest | None) -> str:
-    if live is None:
-        return "it was deleted since"
-    if not planned.uid:
-        return "somebody created it since"
-    if planned.uid != fresh.uid:
-        return "it was deleted and made anew since"
-    shown = {(f.path, repr(f.before), repr(f.after)) for f in planned.fields}
-    fields = [f for f in fresh.fields if (f.path, repr(f.before), repr(f.after)) not in shown]
-    names = ", ".join(f.path for f in fields[:4]) or "fields of it"
-    return f"{names} changed since"
 
 
 def apply_plan(
@@ -443,7 +265,7 @@ def apply_plan(
             if not run.failures and go_on():
                 run.settle(ahead, gone)
     return Applied(
-        tuple(run.written),
+        tuple(run.writer.written),
         tuple(gone),
         tuple(run.failures),
         health,

@@ -10,9 +10,9 @@ from opslib.kube.client import Cluster
 from opslib.kube.discovery import Discovery, Kind
 from opslib.kube.pace import workers
 from opslib.reconcile.health import HealthRules, assess
+from opslib.reconcile.judge import Judge, Prepared
 from opslib.reconcile.live import read_live
 from opslib.reconcile.plan import Action, Change, PlanProblem
-from opslib.reconcile.planner import Judge, Prepared
 from opslib.reconcile.wait import HealthOf
 
 

@@ -11,7 +11,7 @@ from opslib.core.model import ResourceKey
 from opslib.reconcile.apply import Applied
 from opslib.reconcile.glance import Wanted, wanted_of
 from opslib.reconcile.health import Health, HealthRules, assess
-from opslib.reconcile.planner import Prepared
+from opslib.reconcile.judge import Prepared
 from opslib.reconcile.target import Target
 from opslib.reconcile.wait import HealthOf
 

@@ -28,7 +28,8 @@ from opslib.reconcile.depends import NotReady, not_ready
 from opslib.reconcile.desired import Desired, declare
 from opslib.reconcile.health_file import SHIPPED, HealthRules, load_health_rules
 from opslib.reconcile.inventory import make_namespace, read_inventory
-from opslib.reconcile.planner import Memory, Prepared, make_plan
+from opslib.reconcile.judge import Memory, Prepared
+from opslib.reconcile.planner import make_plan
 from opslib.reconcile.prune import PruneLimits
 from opslib.reconcile.trials import Trial, Trials, change_trials, read_trials
 from opslib.reconcile.verdict import put_on_trial

@@ -7,12 +7,13 @@ from dataclasses import dataclass
 from enum import StrEnum
 
 from opslib.core.clock import human_seconds, now, parse_stamp
-from opslib.reconcile.apply import Applied, Failure
+from opslib.reconcile.apply import Applied
 from opslib.reconcile.health import Health, HealthRules, assess
+from opslib.reconcile.judge import Prepared
 from opslib.reconcile.plan import Action
-from opslib.reconcile.planner import Prepared
 from opslib.reconcile.trials import Keys, Trial, Trials
 from opslib.reconcile.wait import HealthOf
+from opslib.reconcile.writer import Failure
 
 _NOT_ITS_FAULT = frozenset({"fenced", "interrupted", "unreachable", "unauthorized"})
 """Kinds of failures that say nothing about a revision: the server was away, or we had to stop."""

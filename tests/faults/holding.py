@@ -14,7 +14,7 @@ from opslib.core.errors import OpslibError
 from opslib.kube.client import connect
 from opslib.reconcile.app import App
 from opslib.reconcile.apply import Applied
-from opslib.reconcile.planner import Prepared
+from opslib.reconcile.judge import Prepared
 from opslib.sandbox import cluster as sandboxes
 from opslib.sandbox.cluster import Status
 

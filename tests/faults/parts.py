@@ -22,7 +22,8 @@ from opslib.kube.discovery import Discovery
 from opslib.reconcile.app import App
 from opslib.reconcile.apply import Applied, apply_plan
 from opslib.reconcile.desired import declare
-from opslib.reconcile.planner import Prepared, make_plan
+from opslib.reconcile.judge import Prepared
+from opslib.reconcile.planner import make_plan
 from opslib.reconcile.prune import PruneLimits
 from opslib.sandbox import processes, state
 from opslib.sandbox.cluster import Status

@@ -18,8 +18,9 @@ from opslib.reconcile.app import App
 from opslib.reconcile.appfile import Leave
 from opslib.reconcile.apply import Applied, apply_plan
 from opslib.reconcile.desired import declare
+from opslib.reconcile.judge import Prepared
 from opslib.reconcile.loop import LoopOptions
-from opslib.reconcile.planner import Prepared, make_plan
+from opslib.reconcile.planner import make_plan
 from opslib.reconcile.prune import PruneLimits
 from opslib.reconcile.session import open_session
 from opslib.source.mirror import Source

@@ -10,7 +10,7 @@ from opslib.core.clock import now, stamp
 from opslib.core.errors import InputError, OpslibError
 from opslib.core.model import ResourceKey
 from opslib.reconcile.app import SYSTEM_NAMESPACE
-from opslib.reconcile.apply import Applied, Failure
+from opslib.reconcile.apply import Applied
 from opslib.reconcile.health import SHIPPED, Health
 from opslib.reconcile.reporter import LINES, few
 from opslib.reconcile.trials import (
@@ -24,6 +24,7 @@ from opslib.reconcile.trials import (
 )
 from opslib.reconcile.verdict import State, judge, put_on_trial, seconds_left
 from opslib.reconcile.wait import HealthOf
+from opslib.reconcile.writer import Failure
 
 from .conftest import Workbench, config_map
 
