@@ -235,7 +235,7 @@ def test_half_of_the_first_apply_fails(scene: Scene) -> None:
 def test_an_inventory_that_cannot_be_read(scene: Scene, spoiled: str) -> None:
     """An inventory that somebody spoiled is an error; it is never taken for an empty one.
 
-    https://github.com/kubernetes-sigs/cli-utils/blob/master/pkg/inventory/inventory.go
+    https://github.com/kubernetes-sigs/cli-utils
     """
     scene.first({"app/a.yaml": config(*"abcdef"), "app/old.yaml": config("old")})
     path = f"/api/v1/namespaces/opslib-system/configmaps/{App(scene.app).inventory}"

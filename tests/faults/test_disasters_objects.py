@@ -277,7 +277,7 @@ def test_a_definition_is_dropped_and_all_of_its_kind_with_it(scene: Scene) -> No
 def test_a_system_namespace_is_never_deleted(scene: Scene) -> None:
     """Not even confirmed by name is a namespace of the system deleted.
 
-    https://github.com/carvel-dev/kapp/blob/develop/pkg/kapp/app/recorded_app.go
+    https://github.com/carvel-dev/kapp
     """
     place = f"kube-{scene.namespace}"
     space = f"apiVersion: v1\nkind: Namespace\nmetadata: {{name: {place}}}\n"
