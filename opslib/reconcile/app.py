@@ -6,6 +6,7 @@ import re
 from dataclasses import dataclass
 
 from opslib.core.errors import InputError
+from opslib.core.model import Manifest
 
 SYSTEM_NAMESPACE = "opslib-system"
 """Where the kit keeps its own bookkeeping in the cluster: inventories, statuses, leases."""
@@ -16,6 +17,10 @@ their ReplicaSets, so that the history of a rollout names commits."""
 
 PRUNE = "opslib.dev/prune"
 """Annotation by which an object opts out of being deleted: ``disabled``."""
+
+MOVED_FROM = "opslib.dev/moved-from"
+"""Annotation by which an object in Git takes the place of another app's: that app's name.
+It is not deleted by the one and taken over by the other, in whichever order they run."""
 
 _NAME = re.compile(r"[a-z0-9]([-a-z0-9]{0,51}[a-z0-9])?")
 
@@ -54,6 +59,12 @@ class App:
     @property
     def lease(self) -> str:
         return f"loop-{self.name}"
+
+
+def giver_of(manifest: Manifest) -> str:
+    """Return the field manager of the app that an object in Git moves away from; "" for none."""
+    name = (manifest["metadata"].get("annotations") or {}).get(MOVED_FROM)
+    return App(str(name)).manager if name else ""
 
 
 def app_of(url: str, path: str) -> App:

@@ -23,6 +23,7 @@ from opslib.reconcile.judge import Prepared
 from opslib.reconcile.needs import waiting
 from opslib.reconcile.order import FIRST, stage_of, staged, wave_of
 from opslib.reconcile.plan import Action, Change
+from opslib.reconcile.prune import apply_managers
 from opslib.reconcile.wait import HealthOf, wait_healthy
 from opslib.reconcile.writer import Failure, Writer
 
@@ -197,11 +198,18 @@ class _Run:
             self.cluster,
             prepared.app,
             ahead,
-            gone=[*gone, *vanished],
+            gone=[*gone, *vanished, *self._given_away()],
             commit=revision.commit,
             url=revision.url,
             path=revision.path,
         )
+
+    def _given_away(self) -> list[ResourceKey]:
+        """Return what another app has taken over: no field of it is this one's any more."""
+        prepared = self.prepared
+        kept = (c.key for c in prepared.plan.changes if c.action is Action.KEEP)
+        owners = {key: apply_managers(prepared.live[key]) for key in kept}
+        return [key for key, apps in owners.items() if apps and prepared.app.manager not in apps]
 
     def prune(self) -> list[ResourceKey]:
         """Delete what the plan says, the last stages first; what fails stays in the inventory."""

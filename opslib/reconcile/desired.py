@@ -9,6 +9,7 @@ from dataclasses import dataclass, replace
 from opslib.core.errors import InputError, OpslibError, Problems
 from opslib.core.model import Manifest, Resource, ResourceKey
 from opslib.kube.discovery import Discovery, Kind
+from opslib.reconcile.app import MOVED_FROM, giver_of
 from opslib.reconcile.order import WAVE, wave_of
 
 
@@ -67,10 +68,10 @@ def declare(resources: Sequence[Resource], discovery: Discovery, *, namespace: s
         manifest, notes = _normal(resource, kind, namespace)
         warnings += [f"{resource.origin}: {note}" for note in notes]
         one = replace(resource, manifest=manifest)
-        try:
+        wrong = _wrong_annotations(one)
+        problems += wrong
+        if not wrong:
             targets.append(Target(one, kind, provided, wave_of(manifest)))
-        except (TypeError, ValueError):
-            problems.append(_not_a_wave(one))
     problems += _duplicates(targets)
     if problems:
         raise Problems(problems)
@@ -124,13 +125,24 @@ def _normal(resource: Resource, kind: Kind, namespace: str) -> tuple[Manifest, l
     return manifest, notes
 
 
-def _not_a_wave(resource: Resource) -> InputError:
-    pointer = "/metadata/annotations/" + WAVE.replace("/", "~1")
-    return InputError(
-        f"the wave of {resource.key} is no whole number",
-        where=f"{resource.origin.path}:{resource.line_of(pointer)}",
-        expected=f'{WAVE}: "1"',
-    )
+def _wrong_annotations(resource: Resource) -> list[OpslibError]:
+    """Return what is wrong with the kit's own annotations, each at its line."""
+
+    def problem(name: str, what: str, expected: str) -> InputError:
+        pointer = "/metadata/annotations/" + name.replace("/", "~1")
+        where = f"{resource.origin.path}:{resource.line_of(pointer)}"
+        return InputError(f"{resource.key}: {what}", where=where, expected=expected)
+
+    found: list[OpslibError] = []
+    try:
+        wave_of(resource.manifest)
+    except (TypeError, ValueError):
+        found.append(problem(WAVE, "its wave is no whole number", f'{WAVE}: "1"'))
+    try:
+        giver_of(resource.manifest)
+    except InputError as error:
+        found.append(problem(MOVED_FROM, error.what, f"{MOVED_FROM}: the name of an app"))
+    return found
 
 
 def _secret_data(manifest: Manifest) -> Manifest:

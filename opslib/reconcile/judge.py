@@ -13,7 +13,7 @@ from opslib.kube.apply import Lock, server_side_apply
 from opslib.kube.client import Cluster
 from opslib.kube.discovery import Kind
 from opslib.kube.errors import ApiError
-from opslib.reconcile.app import COMMIT, App
+from opslib.reconcile.app import COMMIT, MOVED_FROM, App, giver_of
 from opslib.reconcile.desired import Desired, Target
 from opslib.reconcile.diff import FieldChange, declared_fields, field_changes
 from opslib.reconcile.inventory import Inventory
@@ -156,13 +156,14 @@ class Judge:
                 )
             self._try_elsewhere(target)
             return self._simulated(target, f"namespace {missing} is created by this plan")
-        if others := apply_managers(live) - {self._app.manager}:
+        if others := apply_managers(live) - {self._app.manager, giver_of(target.resource.manifest)}:
             names = ", ".join(sorted(m.removeprefix("opslib-") for m in others))
             return PlanProblem(
                 target.key,
                 target.resource.origin,
                 f"app {names} applies {target.key} too",
-                f"let one app have it: remove it from {names} or from {self._app.name}",
+                f"let one app have it: remove it from {names} or from {self._app.name}; where it "
+                f"moves, its annotation {MOVED_FROM}: {names} says so",
             )
         return self._update(target, live)
 
@@ -219,13 +220,14 @@ class Judge:
                 raise
 
     def _update(self, target: Target, live: Manifest) -> Change:
+        giver = giver_of(target.resource.manifest)
         for _ in range(_TRIES):
             body = self.body(target, self._commit(live), live)
             if proven := self._proven(target, live, body):
                 return proven
             try:
                 after = self._send(target, body, Lock.of(live), force=True)
-                taken = takeover(after, self._app.manager)
+                taken = takeover(after, self._app.manager, giver)
                 if taken:
                     after = self._without(target, taken.after, Lock.of(live))
                 break
@@ -245,9 +247,10 @@ class Judge:
         present = self._commit(live)
         if fields and present != self._revision.commit:
             fields.append(FieldChange(_COMMIT_PATH, present, self._revision.commit))
-        action = Action.UPDATE if fields else Action.UNCHANGED
+        moved = bool(taken and giver in taken.managers)
+        action = Action.UPDATE if fields or moved else Action.UNCHANGED
         change = self._change(action, target, tuple(fields))
-        takeovers = taken.managers if taken and fields else ()
+        takeovers = taken.managers if taken and (fields or moved) else ()
         return self._locked(replace(change, takeovers=takeovers), target, live)
 
     def _replace(self, target: Target, live: Manifest, field: str, error: ApiError) -> Change:

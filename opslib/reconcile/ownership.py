@@ -37,13 +37,15 @@ class Takeover:
     after: Manifest
 
 
-def takeover(after: Manifest, manager: str) -> Takeover | None:
+def takeover(after: Manifest, manager: str, giver: str = "") -> Takeover | None:
     """Return what there is to take over in the outcome of a dry run; None where it is nothing.
 
-    ``after`` is the object as server-side apply by ``manager`` would leave it.
+    ``after`` is the object as server-side apply by ``manager`` would leave it. ``giver`` is the
+    manager of the app that the object moves away from: it owns nothing of it afterwards.
     """
     entries = after["metadata"].get("managedFields") or []
-    stale = [one for one in entries if is_stale(one)]
+    given = [o for o in entries if o["manager"] == giver and o["operation"] == "Apply"]
+    stale = [*(one for one in entries if is_stale(one)), *given]
     mine = [o for o in entries if o["manager"] == manager and o["operation"] == "Apply"]
     if not stale or len(mine) != 1 or any(o["apiVersion"] != mine[0]["apiVersion"] for o in stale):
         return None
@@ -52,7 +54,7 @@ def takeover(after: Manifest, manager: str) -> Takeover | None:
     theirs = {path for one in stale for path in paths(one.get("fieldsV1") or {})}
     left = copy.deepcopy(after)
     removed = [_remove(left, path) for path in sorted(theirs - held, key=_order)]
-    if not any(removed):
+    if not any(removed) and not given:
         return None
     fields = mine[0]["fieldsV1"]
     for one in stale:

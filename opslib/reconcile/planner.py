@@ -17,6 +17,7 @@ from opslib.reconcile.inventory import Inventory, namespaces_in_use, read_invent
 from opslib.reconcile.judge import Judge, Memory, Prepared
 from opslib.reconcile.likeness import ask
 from opslib.reconcile.live import read_live
+from opslib.reconcile.moves import STAYING, Moves
 from opslib.reconcile.optouts import opt_outs
 from opslib.reconcile.plan import Change, Plan, PlanProblem
 from opslib.reconcile.prune import PruneLimits, deletions
@@ -39,6 +40,7 @@ def make_plan(
     leave: Sequence[Leave] = (),
     full: bool = False,
     memory: Memory | None = None,
+    moves: Callable[[], Moves] = lambda: STAYING,
     warnings: Sequence[str] = (),
     progress: Progress = SILENT,
 ) -> Prepared:
@@ -46,6 +48,7 @@ def make_plan(
 
     What is provably unchanged (see ``proof``) is not asked of the server, and of new objects
     that are alike (see ``likeness``) only the first, unless ``full``.
+    ``moves`` finds what moves to other apps, asked only where something might be deleted.
     ``memory`` is what earlier plans of the same process proved; it is kept up.
     What a resource cannot be applied for is collected in ``Plan.problems``, all of it, with
     file and line. Raises Unreachable and Refused as ``Cluster.request``.
@@ -86,6 +89,7 @@ def make_plan(
         limits,
         withheld=held,
         used=_in_use(cluster, app, inventory, desired),
+        moves=moves() if inventory.objects.keys() - desired.keys else STAYING,
     )
     told = (*warnings, *desired.warnings, *optouts.expired)
     plan = replace(prepared.plan, changes=tuple(changes), problems=tuple(problems), warnings=told)

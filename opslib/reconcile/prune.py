@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from opslib.core.model import Manifest, ResourceKey
 from opslib.reconcile.app import PRUNE, App
 from opslib.reconcile.inventory import Inventory
+from opslib.reconcile.moves import STAYING, Moves
 from opslib.reconcile.plan import Action, Change
 
 BY_NAME_ONLY = frozenset(
@@ -47,17 +48,21 @@ def deletions(
     *,
     withheld: str = "",
     used: Mapping[str, str] | None = None,
+    moves: Moves = STAYING,
 ) -> list[Change]:
     """Return a delete, or a keep with its reason, for each object that Git no longer has.
 
     ``desired`` maps what Git has to its live object; ``live`` has the candidates' objects:
     one that is gone already needs no change. ``withheld`` is a reason to delete nothing;
-    ``used`` says of a namespace who still has objects in it.
+    ``used`` says of a namespace who still has objects in it, ``moves`` what goes to another app.
     """
     candidates = [key for key in inventory.objects if key not in desired and key in live]
     uids = {str(m["metadata"]["uid"]): key for key, m in desired.items() if m}
     in_use = used or {}
     reasons = {key: _kept(app, key, live[key], uids, limits, used=in_use) for key in candidates}
+    for key in candidates:
+        if not reasons[key] and (place := moves.where(key)):
+            reasons[key] = f"it moves to the app of {place}"
     free = [key for key in candidates if not reasons[key]]
     unconfirmed = [key for key in free if str(key) not in limits.confirmed]
     if over := _over(len(unconfirmed), len(inventory.objects), limits):

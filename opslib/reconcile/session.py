@@ -29,6 +29,7 @@ from opslib.reconcile.desired import Desired, declare
 from opslib.reconcile.health_file import SHIPPED, HealthRules, load_health_rules
 from opslib.reconcile.inventory import make_namespace, read_inventory
 from opslib.reconcile.judge import Memory, Prepared
+from opslib.reconcile.moves import moves_of
 from opslib.reconcile.planner import make_plan
 from opslib.reconcile.prune import PruneLimits
 from opslib.reconcile.trials import Trial, Trials, change_trials, read_trials
@@ -163,6 +164,7 @@ class Session:
             leave=own.leave,
             full=full,
             memory=self._memory,
+            moves=lambda: moves_of(self.mirror, revision, self.app),
             warnings=(*self.mirror.warnings, *rendered.warnings, *_warned(trials, revision)),
             progress=self.progress,
         )

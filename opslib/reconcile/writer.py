@@ -13,6 +13,7 @@ from opslib.kube.apply import Lock, delete, server_side_apply
 from opslib.kube.client import MERGE, Cluster
 from opslib.kube.discovery import Discovery, Kind
 from opslib.kube.errors import ApiError, Unreachable
+from opslib.reconcile.app import giver_of
 from opslib.reconcile.desired import Target
 from opslib.reconcile.judge import Judge, Prepared, with_commit
 from opslib.reconcile.mask import scrubbed
@@ -164,7 +165,7 @@ class Writer:
                 dry_run=True,
             )
         )
-        taken = takeover(after, manager)
+        taken = takeover(after, manager, giver_of(target.resource.manifest))
         if taken is None:
             return lock
         metadata = {

@@ -52,6 +52,12 @@ def blame(git: Git, commit: str, path: str, line: int) -> str | None:
     return found if done.code == 0 and is_id(found) else None
 
 
+def mentions(git: Git, commit: str, text: str) -> list[str]:
+    """Return the files of a commit that hold a text, as sorted paths."""
+    done = git.run("grep", "--name-only", "-z", "-I", "--fixed-strings", "-e", text, commit, "--")
+    return sorted(name.partition(":")[2] for name in done.text.split("\0") if name)
+
+
 def is_ancestor(git: Git, older: str, newer: str) -> bool:
     """Whether ``older`` is in the history of ``newer``; False when either is unknown."""
     if not (is_id(older) and is_id(newer)):

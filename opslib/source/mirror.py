@@ -236,6 +236,10 @@ class Mirror:
         author = history.blame(self._git, self._commit(commit), place, line)
         return self._revision(author, self._ref) if author else None
 
+    def mentions(self, commit: str, text: str) -> list[str]:
+        """Return the files of a commit, in any folder, that hold a text."""
+        return history.mentions(self._git, self._commit(commit), text)
+
     def is_ancestor(self, older: str, newer: str) -> bool:
         """Whether ``older`` is in the history of ``newer``; False when either is unknown."""
         return is_bare(self._git.folder) and history.is_ancestor(self._git, older, newer)

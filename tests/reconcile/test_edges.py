@@ -90,6 +90,7 @@ EDGES: dict[int, tuple[str, ...]] = {
     ),
     19: (f"{OBJECTS}::test_the_same_object_through_another_group",),
     20: (
+        "reconcile.test_moves::test_it_is_handed_over_in_any_order",
         f"{OBJECTS}::test_an_object_that_the_other_app_owns_by_now",
         f"{OBJECTS}::test_an_object_that_moves_is_never_silently_taken",
         "reconcile.test_plan::test_an_object_of_another_app_is_refused",
