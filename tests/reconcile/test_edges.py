@@ -116,7 +116,7 @@ EDGES: dict[int, tuple[str, ...]] = {
         "reconcile.test_plan::test_objects_of_a_new_namespace_are_simulated_and_checked",
         "reconcile.test_plan::test_a_custom_resource_beside_its_definition_is_simulated",
         f"{HERE}::test_no_webhook_may_be_against_dry_runs",
-        "faults.test_server::test_a_webhook_that_stays_broken",
+        "faults.test_server_busy::test_a_webhook_that_stays_broken",
     ),
     26: (
         "reconcile.test_mask::test_no_value_is_left_in_a_masked_secret",
@@ -136,8 +136,8 @@ EDGES: dict[int, tuple[str, ...]] = {
     ),
     29: (
         f"{HERE}::test_only_what_passes_by_itself_is_repeated",
-        "faults.test_server::test_a_storm_of_429",
-        "faults.test_server::test_a_webhook_that_fails_and_is_mended",
+        "faults.test_server_busy::test_a_storm_of_429",
+        "faults.test_server_busy::test_a_webhook_that_fails_and_is_mended",
         "faults.test_server::test_connections_that_break",
     ),
     30: (
