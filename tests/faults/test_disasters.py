@@ -73,7 +73,7 @@ def test_two_apps_one_namespace_and_one_drops_it(scene: Scene) -> None:
     assert scene.apply("two", f"{scene.app}-two")[1].ok
     planned, applied = scene.apply()
     assert applied.ok
-    assert "only when named" in scene.kept(planned)[place]
+    assert f"of app {scene.app}-two is in this namespace" in scene.kept(planned)[place]
     live = scene.server.get(f"/api/v1/namespaces/{place}")["metadata"]
     assert (live["uid"], live.get("deletionTimestamp")) == (uid, None)
     assert scene.server.get(f"/api/v1/namespaces/{place}/configmaps/inside")

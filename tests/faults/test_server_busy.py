@@ -16,7 +16,7 @@ import yaml
 
 from opslib.kube.client import Cluster, connect
 from opslib.kube.errors import ApiError
-from opslib.reconcile import planner
+from opslib.reconcile import judge
 from opslib.sandbox.cluster import Status
 from opslib.sandbox.state import place
 
@@ -275,7 +275,7 @@ def test_a_webhook_that_stays_broken(field: Field, monkeypatch: pytest.MonkeyPat
     with _broken_webhook(field):
         outcome = hold(field, bench, prepared, "a broken webhook", timeout=4)
         assert outcome == "ended with errors"
-        monkeypatch.setattr(planner, "RETRY_SECONDS", 1.0)  # this one does not pass
+        monkeypatch.setattr(judge, "RETRY_SECONDS", 1.0)  # this one does not pass
         with pytest.raises(AssertionError, match="failed calling webhook"):
             bench.plan(NEW, "b")
     assert {f"configmaps/gone{i}" for i in (1, 2, 3)} <= field.objects().keys()
