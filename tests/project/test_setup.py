@@ -171,7 +171,8 @@ def test_ci_names_what_it_cannot_install(bare: Copy, tmp_path: Path) -> None:
         check=False,
     )
     assert done.returncode != 0
-    assert "missing here: git make openssl chromium python3 python3-venv" in done.stderr
+    wanted = "git make openssl gnupg openssh-client util-linux mount chromium python3 python3-venv"
+    assert f"missing here: {wanted}" in done.stderr
     assert "== failed in: installing git make openssl chromium" in done.stderr
 
 
