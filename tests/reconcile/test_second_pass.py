@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from opslib.kube.client import Cluster
-from opslib.reconcile import planner, proof
+from opslib.reconcile import judge, proof
 from opslib.reconcile.session import Session, open_session
 from opslib.source.mirror import Source
 
@@ -34,7 +34,7 @@ def seen() -> Iterator[Counter[str]]:
         return send(self, method, path, **options)
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(planner, "unchanged", proving)
+        patch.setattr(judge, "unchanged", proving)
         patch.setattr(Cluster, "_send", sending)
         yield counts
 
