@@ -28,7 +28,7 @@ from opslib.reconcile.prune import apply_managers
 from opslib.reconcile.replace import admitted, immutable, refusal, replaced_fields
 from opslib.reconcile.retry import RETRY_SECONDS, passes, retrying
 
-_TRIES = 4
+_TRIES = 8
 _NAMESPACE = ("", "Namespace")
 _COMMIT_PATH = f'metadata.annotations["{COMMIT}"]'
 

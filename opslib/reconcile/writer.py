@@ -22,7 +22,11 @@ from opslib.reconcile.plan import Action, Change
 from opslib.reconcile.replace import replace_object
 from opslib.reconcile.retry import RETRY_SECONDS, retrying
 
-_CONFLICTS = 3
+_CONFLICTS = 8
+_PAUSE = 0.02
+"""Seconds before the second try after a conflict, doubled each time: a Deployment that rolls out
+is written by its controller several times a second."""
+
 NOT_TRIED = "not tried: the API server does not answer"
 
 
@@ -71,7 +75,7 @@ class Writer:
     def _write_locked(self, target: Target, change: Change) -> None:
         """Write under the lock of the plan; plan anew what moved, go on if it is the same."""
         live = self.prepared.live.get(target.key)
-        for _ in range(_CONFLICTS):
+        for number in range(_CONFLICTS):
             if not self.go_on():
                 raise OpslibError("stopped before this object was written")
             if self.away:
@@ -82,6 +86,7 @@ class Writer:
             except ApiError as error:
                 if error.code not in {404, 409, 422} or not self._moved(target, change):
                     raise
+            time.sleep(_PAUSE * 2**number)
             change, live = self._again(target, change)
             if change.action is Action.UNCHANGED:
                 return
