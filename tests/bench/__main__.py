@@ -20,7 +20,7 @@ from typing import Any
 
 from opslib import __version__
 from opslib.sandbox import cluster
-from opslib.sandbox.binaries import kubectl
+from opslib.sandbox.binaries import own_kubectl
 from opslib.source.example import create_example
 
 from . import reconcile
@@ -93,7 +93,7 @@ def measure(repo: Path) -> dict[str, dict[str, Any]]:
     where = ["--repo", str(repo), "--path", "production"]
     seconds([*opslib, "apply", *where, "--yes"], env)
     folder = str(repo / "production")
-    diff = [str(kubectl()), "diff", "--server-side", "--field-manager=bench", "-k", folder]
+    diff = [str(own_kubectl()), "diff", "--server-side", "--field-manager=bench", "-k", folder]
     return alternating(
         {
             "python -c pass": lambda: seconds([sys.executable, "-c", "pass"], env),

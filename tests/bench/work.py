@@ -14,7 +14,7 @@ from typing import Any
 
 from opslib.kube.client import Cluster, connect
 from opslib.sandbox import cluster
-from opslib.sandbox.binaries import kubectl
+from opslib.sandbox.binaries import own_kubectl
 
 from . import audit, load
 from .measure import Took, run
@@ -39,7 +39,7 @@ class Work:
         self.repo = place / f"load-{objects}"
         self.folder = load.make(self.repo, objects)
         self.env = {**os.environ, **cluster.environment(NAME)}
-        self.kubectl = [str(kubectl())]
+        self.kubectl = [str(own_kubectl())]
         self.app = f"load-{objects}"
         self.where = ["--repo", str(self.repo), "--path", "app", "--app", self.app]
         self.requests = place / f"requests-{objects}"
