@@ -106,9 +106,9 @@ def test_hostile_texts_are_read_in_linear_time() -> None:
     """Megabytes that are made to upset a pattern take well under a second each."""
     texts = ("a.", "eyJ-", "://", "://a:", "-----BEGIN ", "AKIA", "ghp_", "_secret", "a: ")
     data = {f"k{number}": text * (1_000_000 // len(text)) for number, text in enumerate(texts)}
-    start = time.monotonic()
+    start = time.process_time()
     _run(_object("ConfigMap", data=data))
-    assert time.monotonic() - start < 5
+    assert time.process_time() - start < 5
 
 
 def test_options_of_a_command_are_looked_at() -> None:
