@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import secrets
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any
@@ -25,7 +24,7 @@ from opslib.reconcile.plan import Action, Change, Plan, PlanProblem
 from opslib.reconcile.problems import problem_of
 from opslib.reconcile.proof import unchanged
 from opslib.reconcile.prune import apply_managers
-from opslib.reconcile.replace import admitted, immutable, refusal, replaced_fields
+from opslib.reconcile.replace import admitted, free_name, immutable, refusal, replaced_fields
 from opslib.reconcile.retry import RETRY_SECONDS, passes, retrying
 
 _TRIES = 8
@@ -174,7 +173,7 @@ class Judge:
         https://kubernetes.io/docs/concepts/workloads/controllers/ttlafterfinished/
         """
         applied = self._inventory
-        if not applied or applied.commit != self._revision.commit:
+        if applied.commit != self._revision.commit:
             return None
         spec = target.resource.manifest.get("spec") or {}
         cleared = target.key.kind == "Job" and spec.get("ttlSecondsAfterFinished") is not None
@@ -211,7 +210,7 @@ class Judge:
         Only what is wrong with the object itself counts; what that namespace refuses does not.
         """
         manifest = target.resource.manifest
-        name = f"{target.key.name[:40].rstrip('-.')}-{secrets.token_hex(4)}"
+        name = free_name(target.key.name)
         metadata = {**manifest["metadata"], "namespace": "default", "name": name}
         try:
             self._send(target, {**manifest, "metadata": metadata}, None, force=False)

@@ -71,14 +71,18 @@ def refusal(resource: Resource, confirmed: frozenset[str]) -> str:
     return ""
 
 
+def free_name(name: str) -> str:
+    """Return a name like this one that no object has, for a dry run."""
+    return f"{name[:40].rstrip('-.')}-{secrets.token_hex(4)}"
+
+
 def admitted(cluster: Cluster, kind: Kind, body: Manifest, manager: str) -> Manifest:
     """Return the object as the server would create it, asked under a name that is free.
 
     Raises the server's refusal.
     """
     metadata = body["metadata"]
-    name = f"{str(metadata['name'])[:40].rstrip('-.')}-{secrets.token_hex(4)}"
-    trial = {**body, "metadata": {**metadata, "name": name}}
+    trial = {**body, "metadata": {**metadata, "name": free_name(str(metadata["name"]))}}
     made = retrying(
         lambda: server_side_apply(cluster, kind, trial, manager=manager, force=False, dry_run=True)
     )

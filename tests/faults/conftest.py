@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from reconcile.loops import Repository
 
 from opslib.kube.client import Cluster, connect
 from opslib.sandbox import cluster as sandboxes
@@ -14,7 +15,7 @@ from opslib.sandbox.cluster import Status
 
 from .field import Field
 from .holding import OLD
-from .parts import Program, Repository
+from .parts import Program
 from .scene import REPLAYED, Scene
 
 

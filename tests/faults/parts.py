@@ -252,41 +252,6 @@ class Program:
         return state.place(self.sandbox.name)
 
 
-class Repository:
-    """A real Git repository that a test commits to, with no rule of policy in the way."""
-
-    def __init__(self, folder: Path) -> None:
-        from opslib.policy import RULES
-
-        self.folder = folder
-        folder.mkdir()
-        self.git("init", "--quiet", "--initial-branch", "main")
-        rules = "".join(f"  {rule}: off\n" for rule in RULES)
-        head = "apiVersion: opslib.dev/v1alpha1\nkind: Policy\n"
-        (folder / "policy.yaml").write_text(f"{head}rules:\n{rules}", encoding="utf-8")
-
-    def git(self, *words: str) -> str:
-        """Run git here as a person with a name."""
-        names = ["-c", "user.name=Ada", "-c", "user.email=ada@example.com"]
-        done = subprocess.run(
-            ["git", "-C", str(self.folder), *names, "-c", "commit.gpgsign=false", *words],
-            check=True,
-            capture_output=True,
-            text=True,
-        )
-        return done.stdout.strip()
-
-    def commit(self, files: dict[str, str | None], message: str = "change") -> str:
-        """Write (or remove: None) files, commit, and return the commit."""
-        for name, text in files.items():
-            path = self.folder / name
-            path.parent.mkdir(parents=True, exist_ok=True)
-            path.unlink(missing_ok=True) if text is None else path.write_text(text, "utf-8")
-        self.git("add", "--all")
-        self.git("commit", "--quiet", "--message", message)
-        return self.git("rev-parse", "HEAD")
-
-
 def leaves(thing: Manifest) -> dict[tuple[str, ...], Any]:
     """Return an object's values by their paths; a list is one value.
 

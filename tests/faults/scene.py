@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import pytest
+from reconcile.loops import Repository
 
 from opslib.core.errors import OpslibError
 from opslib.kube.client import Cluster
@@ -19,7 +20,7 @@ from opslib.reconcile.session import Planned, Session, open_session
 from opslib.sandbox.cluster import Status
 from opslib.source.mirror import Source
 
-from .parts import USER_AGENT, Repository, audited
+from .parts import USER_AGENT, audited
 
 REPLAYED: set[str] = set()
 KINDS = {

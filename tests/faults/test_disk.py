@@ -13,12 +13,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from reconcile.loops import Repository
 
 from opslib.kube.client import Cluster
 from opslib.sandbox import cluster as sandboxes
 from opslib.sandbox.cluster import Status
 
-from .parts import Repository, audited
+from .parts import audited
 
 OUTCOMES: Counter[str] = Counter()
 
