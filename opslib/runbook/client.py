@@ -37,6 +37,7 @@ class Client(PapermillNotebookClient):  # type: ignore[misc]  # papermill is unt
         self.session = session
         self.kernel_folder = kernel.socket_folder()
         self.km = self.own_km = kernel.new_manager(self.kernel_folder)
+        self.voice = kernel.Voice()
         self.left_early = False
         self.on_cell_executed = self._look_at_reply
         self.iopub_timeout = _IOPUB_SECONDS
@@ -103,7 +104,11 @@ class Client(PapermillNotebookClient):  # type: ignore[misc]  # papermill is unt
 
     async def _kernel(self, env: dict[str, str] | None) -> None:
         extra = {} if env is None else {"env": env}
-        await self.async_start_new_kernel(cwd=str(self.session.cwd), **extra)
+        end = self.voice.end
+        await self.async_start_new_kernel(
+            cwd=str(self.session.cwd), stdout=end, stderr=end, **extra
+        )
+        self.voice.started()
         await self.async_start_new_kernel_client()
         info = await self.async_wait_for_reply(self.kc.kernel_info())
         self.nb.metadata["language_info"] = info["content"]["language_info"]
@@ -195,6 +200,9 @@ class Client(PapermillNotebookClient):  # type: ignore[misc]  # papermill is unt
         if self.kc is not None:
             self.kc.stop_channels()
         await kernel.remove(self.own_km, self.kernel_folder, now=not polite)
+        if words := await asyncio.to_thread(self.voice.words):
+            with contextlib.suppress(OpslibError):  # a full disk has been reported already
+                self.session.event("kernel-output", text=words)
         others = asyncio.all_tasks() - {asyncio.current_task()}
         for one in others:
             one.cancel()

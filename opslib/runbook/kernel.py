@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
+import os
 import shutil
 import signal
 import sys
 import tempfile
+import threading
+from collections import deque
 from pathlib import Path
 from typing import Any
 
@@ -56,6 +60,45 @@ def new_manager(folder: Path) -> Any:
         transport="ipc",
         connection_file=str(folder / "kernel.json"),
     )
+
+
+class Voice:
+    """What the kernel's process itself writes to stdout and stderr, outside of any cell.
+
+    Warnings of its libraries and the words of a crash belong in the record, not among the
+    messages of the run. The last ``_KEPT`` pieces are kept.
+    """
+
+    _KEPT = 64
+    _PIECE = 4096
+
+    def __init__(self) -> None:
+        reading, self.end = os.pipe()
+        self._pieces: deque[bytes] = deque(maxlen=self._KEPT)
+        self._reader = threading.Thread(
+            target=self._read, args=(reading,), name="opslib-kernel-voice", daemon=True
+        )
+        self._reader.start()
+
+    def _read(self, reading: int) -> None:
+        try:
+            while piece := os.read(reading, self._PIECE):
+                self._pieces.append(piece)
+        finally:
+            os.close(reading)
+
+    def started(self) -> None:
+        """Close our end: the pipe ends with the kernel now. Safe to call again."""
+        end, self.end = self.end, -1
+        if end >= 0:
+            with contextlib.suppress(OSError):
+                os.close(end)
+
+    def words(self) -> str:
+        """Return what was said, once the kernel is gone (a child of it may live on)."""
+        self.started()
+        self._reader.join(1.0)
+        return b"".join(self._pieces).decode(errors="replace").strip()
 
 
 async def remove(manager: Any, folder: Path, *, now: bool) -> None:

@@ -9,6 +9,7 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -181,3 +182,17 @@ def test_a_full_disk_is_one_clear_error(make: Make, tmp_path: Path) -> None:
     assert read_json(record)["cells"]
     (summary,) = runbook.list_records(tmp_path / "out")
     assert summary.outcome == "interrupted"
+
+
+def test_the_words_of_the_kernels_process_are_in_the_record(make: Make, capfd: Any) -> None:
+    """What the kernel writes past its cells, as a crash does, is an event and not our stderr."""
+    # ipykernel takes over descriptor 2, but for kernels that it finds below a test runner.
+    way = "getattr(sys.stderr, '_original_stdstream_copy', None) or 2"
+    aside = f"os.write({way}, b'the words of a crash')"
+    path = make(code(f"import os, sys\n{aside}\nos.kill(os.getpid(), 9)"))
+    done = runbook.run(path, {})
+    assert done.outcome == "kernel-dead"
+    events = [json.loads(one) for one in (done.folder / "events.jsonl").read_text().splitlines()]
+    said = [one["text"] for one in events if one["event"] == "kernel-output"]
+    assert said == ["the words of a crash"]
+    assert "crash" not in "".join(capfd.readouterr())
