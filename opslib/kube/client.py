@@ -281,9 +281,7 @@ class _Paced(Cluster):
     ) -> urllib3.BaseHTTPResponse:
         if stream:
             return super()._send(method, path, stream=True, **options)
-        dry = "dryRun" in (options.get("query") or {})
-        sort = f"{method} {path.rpartition('/')[0]} {dry}"
-        with self.pacer.turn(sort) as turn:
+        with self.pacer.turn() as turn:
             if method != "GET" and not self._go_on():
                 turn.sent = False
                 raise OpslibError("stopped before this request was sent", where=path)

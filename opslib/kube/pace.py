@@ -1,11 +1,14 @@
-"""How many requests at once: as many as the server works off without letting them wait.
+"""How many requests at once: as many as get more work done, and no more.
 
-The rule is that of TCP Vegas (Brakmo and Peterson, 1995, https://doi.org/10.1109/49.464716):
-what an answer takes beyond the least that such an answer takes was spent waiting, so of the
-requests under way that share is a queue, and a queue makes nothing faster. Few waiting: one
-more at once. Many: one less. A refusal (429 of priority and fairness, 502 to 504, no answer in
-time) halves the number, and nothing is sent for as long as Retry-After asks.
-https://kubernetes.io/docs/concepts/cluster-administration/flow-control/
+What a server can do at once is found by trying, as a climber finds the top: more at once while
+more is answered in a second, back where it is not. Latency alone would mislead: an answer that
+takes longer may have waited in a queue, which gains nothing, or for one fsync of etcd that serves
+many writes together, which gains much
+(https://etcd.io/docs/v3.5/op-guide/performance/). Once at the top it looks around now and then,
+up and down in turn. More at once has its price: twice as many have to bring a tenth more, and
+where fewer get about as much done, fewer it is. A refusal (429 of priority
+and fairness, 502 to 504, no answer in time) halves the number, and nothing is sent for as long
+as Retry-After asks. https://kubernetes.io/docs/concepts/cluster-administration/flow-control/
 """
 
 from __future__ import annotations
@@ -16,31 +19,53 @@ import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
+from enum import StrEnum
 from types import TracebackType
 
-LEAST, START, MOST = 1, 4, 32
-"""Requests at once. Two cores of an API server are saturated by four writers; the most is the
-number of connections that are kept (see ``client.connect``)."""
+LEAST, START, MOST = 1, 8, 64
+"""Requests at once. Below eight nothing is learned that the first refusal would not teach; the
+most is the number of connections that are kept (see ``client.connect``), and a third of the 200
+writes that an API server takes at once from everybody (--max-mutating-requests-inflight)."""
 
-FEW, MANY = 2.0, 4.0
-"""Requests in the queue below which one more is tried, and above which there is one less.
+PRICE = 0.15
+"""What is climbed is rate / limit ** PRICE: twice as many at once have to bring 11 % more."""
 
-Of two under way fewer than two wait: unless the server refuses, at least three are tried.
-"""
+LOOK_EVERY = 4
+"""Windows between two looks around from the top."""
 
-_WINDOW = 8
+_STEP = 1.5
+_MEMORY = 0.5
+"""The share of a new rate at the top in what is remembered of the rates there."""
+_WINDOW = 16
 """Answers from which something is learned, at least; two rounds of the limit else."""
 
 _REFUSALS = frozenset({429, 502, 503, 504})
 _MAX_PAUSE = 30.0
 
 
+class Climb(StrEnum):
+    """What the present limit is: on the way up, the top so far, or a trial beside the top."""
+
+    RISING = "rising"
+    TOP = "top"
+    UP = "up"
+    DOWN = "down"
+
+
 @dataclass(frozen=True)
 class Pace:
-    """The number of requests at once, and whether it still rises fast: it never had to shrink."""
+    """The number of requests at once, and where the search for the best one is.
+
+    ``rate`` is in answers a second, at ``held``, the best limit so far; 0 before there was a
+    window. ``looked`` is the last side that was tried from the top, ``windows`` counts since then.
+    """
 
     limit: float = START
-    rising: bool = True
+    climb: Climb = Climb.RISING
+    rate: float = 0.0
+    held: float = START
+    windows: int = 0
+    looked: Climb = Climb.UP
 
     @property
     def width(self) -> int:
@@ -50,36 +75,45 @@ class Pace:
 
 def refused(pace: Pace) -> Pace:
     """Return the pace after the server refused a request or did not answer in time."""
-    return Pace(max(float(LEAST), pace.limit / 2), rising=False)
+    half = max(float(LEAST), pace.limit / 2)
+    return Pace(half, Climb.TOP, held=half, looked=Climb.DOWN)
 
 
-def learned(pace: Pace, worked: float, took: float, *, used: bool) -> Pace:
-    """Return the pace after some answers.
+def worth(rate: float, limit: float) -> float:
+    """Return what a rate is worth that so many requests at once brought."""
+    return float(rate / limit**PRICE)
 
-    ``took`` is how long they took together and ``worked`` how long they would have taken with
-    nobody before them, in seconds; ``used`` whether as many were under way as may be.
+
+def learned(pace: Pace, rate: float) -> Pace:
+    """Return the pace after a window in which as many were under way as may be.
+
+    ``rate`` is in answers a second.
     """
-    if took <= 0:
-        return pace
-    queue = pace.width * (1 - min(1.0, worked / took))
-    if queue > MANY:
-        step = pace.limit / 4 if queue > 2 * MANY else 1
-        return Pace(max(float(LEAST), pace.limit - step), rising=False)
-    if queue < FEW and used:
-        step = pace.limit / 2 if pace.rising else 1
-        return replace(pace, limit=min(float(MOST), pace.limit + step))
-    return replace(pace, rising=pace.rising and queue < FEW)
+    if pace.climb is Climb.TOP:
+        return _at_the_top(pace, rate)
+    if worth(rate, pace.limit) < worth(pace.rate, pace.held):  # back
+        return replace(pace, limit=pace.held, climb=Climb.TOP, windows=0)
+    here = replace(pace, rate=rate, held=pace.limit)
+    return _tried(here, pace.climb)
 
 
-@dataclass
-class _Least:
-    """The least that an answer of one sort takes, in seconds: down fast, up slowly."""
+def _at_the_top(pace: Pace, rate: float) -> Pace:
+    known = pace.rate + (rate - pace.rate) * (_MEMORY if pace.rate else 1.0)
+    here = replace(pace, rate=known, windows=pace.windows + 1)
+    if here.windows < LOOK_EVERY:
+        return here
+    return _tried(here, Climb.DOWN if pace.looked is Climb.UP else Climb.UP)
 
-    seconds: float
 
-    def see(self, seconds: float) -> None:
-        share = 0.5 if seconds < self.seconds else 0.01
-        self.seconds += (seconds - self.seconds) * share
+def _tried(pace: Pace, way: Climb) -> Pace:
+    """Return the pace with the next limit on the way, or at the top where there is none."""
+    steps = {Climb.RISING: pace.limit * 2, Climb.DOWN: min(pace.limit / _STEP, pace.width - 1)}
+    limit = steps.get(way, max(pace.limit * _STEP, pace.width + 1))
+    limit = max(float(LEAST), min(float(MOST), limit))
+    looked = pace.looked if way is Climb.RISING else way
+    if int(limit) == pace.width:
+        return replace(pace, climb=Climb.TOP, windows=0, looked=looked)
+    return replace(pace, limit=float(limit), climb=way, windows=0, looked=looked)
 
 
 @dataclass
@@ -89,7 +123,6 @@ class Turn:
     ``sent`` is False where it was given up when its turn came.
     """
 
-    since: float
     generation: int
     status: int = 0
     retry_after: float = 0.0
@@ -111,13 +144,13 @@ class Pacer:
     _under_way: int = 0
     _quiet_until: float = 0.0
     _generation: int = 0
-    _least: dict[str, _Least] = field(default_factory=dict)
-    _seen: list[tuple[str, float]] = field(default_factory=list)
-    _used: bool = False
+    _since: float = 0.0
+    _answers: int = 0
+    _full: bool = False
 
     @contextlib.contextmanager
-    def turn(self, sort: str) -> Iterator[Turn]:
-        """Wait for a turn; the block sends one request of a sort and notes its answer.
+    def turn(self) -> Iterator[Turn]:
+        """Wait for a turn; the block sends one request and notes its answer.
 
         A block that ends with an error, or without a status, had no answer in time.
         """
@@ -125,7 +158,7 @@ class Pacer:
         try:
             yield turn
         finally:
-            self._end(turn, sort)
+            self._end(turn)
 
     def _begin(self) -> Turn:
         with self._free:
@@ -134,21 +167,20 @@ class Pacer:
                 if left <= 0 and self._under_way < self.pace.width:
                     break
                 self._free.wait(left if left > 0 else None)
+            if not self._under_way:  # what was before has nothing to do with what comes
+                self._new_window()
             self._under_way += 1
-            self._used = self._used or self._under_way >= self.pace.width
-            return Turn(self.clock(), self._generation)
+            self._full = self._full or self._under_way >= self.pace.width
+            return Turn(self._generation)
 
-    def _end(self, turn: Turn, sort: str) -> None:
+    def _end(self, turn: Turn) -> None:
         with self._free:
-            took = self.clock() - turn.since
             self._under_way -= 1
             if turn.sent and (not turn.status or turn.status in _REFUSALS):
                 self._refuse(turn)
-            elif (
-                turn.sent and turn.status < 300
-            ):  # an error in the request is found sooner than work is done
-                self._see(sort, took)
-            self._free.notify_all()
+            elif turn.sent and turn.status < 300:
+                self._see()  # an error in the request is found sooner than work is done
+            self._free.notify()
 
     def _refuse(self, turn: Turn) -> None:
         """Slow down, once for all requests that were under way together."""
@@ -158,24 +190,25 @@ class Pacer:
             self._generation += 1
             self._turn_to(refused(self.pace))
 
-    def _see(self, sort: str, took: float) -> None:
-        if sort not in self._least:  # the first of its sort says what there is to compare with
-            self._least[sort] = _Least(took)
+    def _see(self) -> None:
+        self._answers += 1
+        if self._answers < max(_WINDOW, 2 * self.pace.width):
             return
-        self._least[sort].see(took)
-        self._seen.append((sort, took))
-        if len(self._seen) < max(_WINDOW, 2 * self.pace.width):
-            return
-        worked = sum(min(seconds, self._least[one].seconds) for one, seconds in self._seen)
-        took = sum(seconds for _, seconds in self._seen)
-        self._turn_to(learned(self.pace, worked, took, used=self._used))
+        took = self.clock() - self._since
+        if self._full and took > 0:
+            self._turn_to(learned(self.pace, self._answers / took))
+        else:
+            self._new_window()
 
     def _turn_to(self, pace: Pace) -> None:
         self.pace = pace
         self.lowest = min(self.lowest, pace.limit)
         self.highest = max(self.highest, pace.limit)
-        self._seen.clear()
-        self._used = False
+        self._new_window()
+        self._free.notify_all()  # there may be room for more, and a pause to wait for
+
+    def _new_window(self) -> None:
+        self._since, self._answers, self._full = self.clock(), 0, False
 
 
 class _Workers(ThreadPoolExecutor):

@@ -15,6 +15,7 @@ from typing import Any
 
 from opslib.core.clock import now, stamp
 from opslib.core.errors import InputError, OpslibError, Problems
+from opslib.core.memory import uncollected
 from opslib.core.model import Revision
 from opslib.core.progress import SILENT, Progress
 from opslib.kube.client import Cluster
@@ -136,6 +137,7 @@ class Session:
         last = read_inventory(self.cluster, self.app).commit
         return Verifier(self.verification, last, accept, self._accepted)
 
+    @uncollected()
     def plan(
         self, revision: Revision, *, full: bool = False, confirmed: frozenset[str] = frozenset()
     ) -> Planned:

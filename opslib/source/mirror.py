@@ -88,6 +88,8 @@ class Mirror:
         self._git = Git(self._places / f"{name}.git", address)
         self._lock = self._places / f"{name}.lock"
         self._memory = Memory(self._places / f"{name}.json")
+        self.aside = self._places / f"{name}.parsed"
+        """The folder for what is derived from the mirror; it may be removed at any time."""
         self._checkout = checkout
         self._trees: dict[str, Snapshot] = {}
         self._ref = "" if source.ref == "HEAD" else source.ref

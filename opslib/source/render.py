@@ -5,7 +5,6 @@ from __future__ import annotations
 import posixpath
 from collections.abc import Iterable
 from dataclasses import dataclass
-from functools import lru_cache
 from pathlib import Path
 from typing import Literal
 
@@ -14,6 +13,7 @@ from opslib.core.model import Origin, Resource, ResourceKey, Revision
 from opslib.core.progress import SILENT, Progress
 from opslib.source import kustomize
 from opslib.source.mirror import Mirror
+from opslib.source.parsed import Store
 from opslib.source.trees import Commit, Disk, Tree
 from opslib.source.yamlload import Document, load_documents
 
@@ -77,7 +77,7 @@ def _render(tree: Tree, folder: str, revision: Revision | None) -> Rendered:
     else:
         _no_kustomizations_below(files, folder)
         used = [name for name in files if _is_manifest(name, folder)]
-        resources, kind = _plain(tree, used), "plain"
+        resources, kind = _plain(tree, used, folder), "plain"
     if not resources:
         raise InputError(
             "this folder declares nothing",
@@ -107,25 +107,27 @@ def _is_manifest(name: str, folder: str) -> bool:
     return name.endswith(SUFFIXES) and not hidden
 
 
-def _plain(tree: Tree, names: list[str]) -> list[Resource]:
+def _plain(tree: Tree, names: list[str], folder: str) -> list[Resource]:
     contents = tree.read(names)
+    store = Store(tree.aside(folder)) if isinstance(tree, Commit) else None
     problems: list[OpslibError] = []
     found: list[Resource] = []
     for name in names:
+        data = contents[name]
         try:
-            found += _parsed(contents[name], name)
+            found += store.read(data, name, _parsed) if store else _parsed(data, name)
         except Problems as several:
             problems += several.problems
         except InputError as error:
             problems.append(error)
     if problems:
         raise Problems(problems)
+    if store:
+        store.save()
     return found
 
 
-@lru_cache(maxsize=1 << 15)
 def _parsed(data: bytes, name: str) -> tuple[Resource, ...]:
-    """Parse one file; a loop meets most files again at the next revision, byte for byte."""
     documents = load_documents(_text(data, name), name)
     return tuple(_resource(one, name) for one in documents)
 

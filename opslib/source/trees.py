@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -46,6 +47,10 @@ class Commit:
     def read(self, paths: Sequence[str]) -> Mapping[str, bytes]:
         """Read files in one go."""
         return self.mirror.read_many(self.commit, list(paths))
+
+    def aside(self, folder: str) -> Path:
+        """Return the file for what was parsed of a folder, beside the mirror (see ``parsed``)."""
+        return self.mirror.aside / f"{hashlib.sha256(folder.encode()).hexdigest()[:32]}.parsed"
 
 
 @dataclass(frozen=True)
