@@ -14,7 +14,7 @@ import threading
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
-from urllib.parse import urlencode
+from urllib.parse import urlencode, urlsplit
 
 import orjson
 import urllib3
@@ -81,6 +81,12 @@ class Cluster:
         self._api = api
         self._pool: urllib3.PoolManager = api.rest_client.pool_manager
         self.server: str = api.configuration.host.rstrip("/")
+        self._opener: Any = self._pool
+        self._prefix = self.server
+        if not isinstance(self._pool, urllib3.ProxyManager):
+            # The way from an address to its connections is gone once, not for each request.
+            self._opener = self._pool.connection_from_url(self.server)
+            self._prefix = urlsplit(self.server).path
         self.context = context
         self.namespace = namespace
         self.timeout = timeout
@@ -230,7 +236,7 @@ class Cluster:
         if body is not None:
             headers["Content-Type"] = content_type
             payload = body if isinstance(body, bytes) else orjson.dumps(body)
-        url = f"{self.server}{path}"
+        url = f"{self._prefix}{path}"
         if query:
             url += "?" + urlencode({k: _text(v) for k, v in query.items()})
         seconds = self.timeout if timeout is None else timeout
@@ -241,7 +247,7 @@ class Cluster:
             content = _fenced(payload or b"", self._may_write, where)
             headers["Content-Length"] = str(len(payload or b""))
         try:
-            return self._pool.request(
+            response: urllib3.BaseHTTPResponse = self._opener.urlopen(
                 method,
                 url,
                 body=content,
@@ -251,6 +257,7 @@ class Cluster:
                 retries=False,
                 redirect=False,
             )
+            return response
         except (urllib3.exceptions.HTTPError, ssl.SSLError, OSError) as error:
             raise explain(error, self.server) from error
 

@@ -136,6 +136,8 @@ class _Run:
         return waiting(manifests, [t.resource.manifest for t in every if t.key in lost])
 
     def _hold_back(self, held: Mapping[ResourceKey, str]) -> None:
+        if not held:
+            return
         origins = {t.key: str(t.resource.origin) for t in self.prepared.desired.targets}
         self.failures += [
             Failure(key, f"not tried: {why}", "held-back", origins[key])

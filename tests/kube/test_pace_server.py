@@ -192,14 +192,15 @@ def test_a_storm_of_refusals_slows_it_down_and_it_recovers(
         until = time.monotonic() + DEADLINE
         while writer.pacer.pace.width > 2 and time.monotonic() < until:
             time.sleep(0.05)
+        writer.pacer.highest = writer.pacer.pace.limit
         flow(30)
 
-    writer.pacer.lowest = MOST
-    writer.until(lambda: writer.pacer.lowest < 3 and writer.pacer.pace.width >= 3, beside=storm)
+    writer.pacer.lowest, writer.pacer.highest = MOST, MOST
+    writer.until(lambda: writer.pacer.lowest < 3 <= writer.pacer.highest < MOST, beside=storm)
     pacer = writer.pacer
     print(
         f"{writer.answers[429]} requests refused with 429: down to {int(pacer.lowest)} at once, "
-        f"back at {pacer.pace.width}; {writer.answers[200]} writes, none lost"
+        f"then up to {int(pacer.highest)}; {writer.answers[200]} writes, none lost"
     )
     assert writer.answers[429] > 0
     assert set(writer.answers) == {200, 429}

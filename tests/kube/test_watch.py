@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import urllib3
 
 from opslib.kube.client import Cluster, Cut
 from opslib.kube.errors import ApiError, Refused, Unreachable
@@ -209,7 +210,7 @@ def test_server_that_went_away(tmp_path: Path) -> None:
     with serving(answer) as fake, connected(fake, tmp_path / "k") as cluster:
         events = watch(cluster, "/api/v1/pods", seconds=1.5)
         assert next(events) == Event("ADDED", item("a", 4))
-        cluster.server = "http://127.0.0.1:1"
+        cluster._opener = urllib3.HTTPConnectionPool("127.0.0.1", 1)
         assert list(events) == []
         with pytest.raises(Unreachable):
             next(watch(cluster, "/api/v1/pods", seconds=1))
