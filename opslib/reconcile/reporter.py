@@ -58,6 +58,7 @@ class Reporter:
             source_error=target.trouble,
             quarantined=target.quarantine,
             proposal=None,
+            depends_on=planned.depends_on,
         )
         if target.quarantine:
             self._quarantine(target.quarantine)

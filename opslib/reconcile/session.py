@@ -24,6 +24,7 @@ from opslib.policy import ADVISORY, Policy, Report, check, load_policy
 from opslib.reconcile.app import SYSTEM_NAMESPACE, App, app_of
 from opslib.reconcile.appfile import APP_FILE, AppFile, load_appfile
 from opslib.reconcile.apply import Applied, apply_plan
+from opslib.reconcile.circles import Folders, in_cluster, refuse_circle
 from opslib.reconcile.depends import NotReady, not_ready
 from opslib.reconcile.desired import Desired, declare
 from opslib.reconcile.health_file import SHIPPED, HealthRules, load_health_rules
@@ -57,6 +58,7 @@ class Planned:
     """Why the apps that this one depends on are not ready; with any, nothing is written."""
     health: HealthRules = SHIPPED
     trials: Trials = field(default_factory=Trials)
+    depends_on: tuple[str, ...] = ()
 
     @property
     def blocking(self) -> tuple[str, ...]:
@@ -153,6 +155,8 @@ class Session:
         )
         desired = self._desired(rendered)
         own = self._appfile(revision)
+        folders = Folders(self.mirror, revision, self.app, own)
+        refuse_circle(folders, self.app)
         prepared = make_plan(
             self.cluster,
             self.discovery,
@@ -169,8 +173,9 @@ class Session:
             progress=self.progress,
         )
         needed = own.depends_on if prepared.plan.writes else ()
-        waits = not_ready(self.cluster, self.discovery, self.app, needed)
-        return Planned(prepared, rendered, report, waits, rules, trials)
+        says = in_cluster(self.cluster, folders, self.mirror.url)
+        waits = not_ready(self.cluster, self.discovery, self.app, needed, says)
+        return Planned(prepared, rendered, report, waits, rules, trials, own.depends_on)
 
     def _appfile(self, revision: Revision) -> AppFile:
         """Return what the folder says of its app, in ``opslib.yaml``; nothing where it is not."""
