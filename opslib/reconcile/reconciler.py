@@ -8,6 +8,7 @@ from typing import Literal
 
 from opslib.core.clock import human_seconds, stamp
 from opslib.core.errors import InputError, OpslibError, Problems
+from opslib.core.heap import give_back
 from opslib.kube.errors import ApiError, Refused, Unreachable
 from opslib.reconcile.apply import Applied
 from opslib.reconcile.follow import Follower
@@ -70,6 +71,7 @@ class Reconciler:
             full = self._full()
             if full or not self._at_rest(target):
                 self._reconcile(target, go_on, full=full)
+                give_back()  # a pass reads every object, and keeps none
             else:
                 self.stirred(go_on)
         except (OpslibError, OSError) as error:  # OSError: a full disk ends a pass, not the loop
