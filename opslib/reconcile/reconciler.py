@@ -13,10 +13,11 @@ from opslib.kube.errors import ApiError, Refused, Unreachable
 from opslib.reconcile.apply import Applied
 from opslib.reconcile.follow import Follower
 from opslib.reconcile.glance import glance
+from opslib.reconcile.planned import Planned
 from opslib.reconcile.prune import BY_NAME_ONLY
 from opslib.reconcile.reporter import Reporter
 from opslib.reconcile.seen import Seen, look_back
-from opslib.reconcile.session import Planned, Session
+from opslib.reconcile.session import Session
 from opslib.reconcile.surroundings import fingerprint
 from opslib.reconcile.target import Target, choose, one_line, without_head, without_source
 from opslib.reconcile.trials import Quarantine, Trial, Trials, change_trials, read_trials
