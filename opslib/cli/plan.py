@@ -36,7 +36,8 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from opslib.reconcile.apply import Applied
-    from opslib.reconcile.session import Planned
+    from opslib.reconcile.planned import Planned
+
 
 Full = Annotated[
     bool, typer.Option("--full", help="Ask the server about objects proven unchanged, too.")

@@ -7,10 +7,8 @@ they do not know.
 
 from __future__ import annotations
 
-import contextlib
 import copy
 import ssl
-import threading
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -20,7 +18,10 @@ import orjson
 import urllib3
 
 from opslib.core.errors import InputError, OpslibError
-from opslib.kube.errors import ApiError, Refused, Unreachable, from_response, seconds_of
+from opslib.kube.answers import explain, lines_of, refusal
+from opslib.kube.cut import Cut
+from opslib.kube.errors import ApiError, Refused, seconds_of
+from opslib.kube.fence import fenced_body, guard
 from opslib.kube.kubeconfig import access, client
 from opslib.kube.pace import MOST, Pacer
 
@@ -31,47 +32,6 @@ PAGE = 500
 """Objects per LIST page: kubectl's own default (--chunk-size)."""
 
 Query = Mapping[str, str | int | bool]
-
-
-class Fenced(OpslibError):
-    """A write was not sent, because this process may no longer write."""
-
-    kind = "fenced"
-
-
-class Cut:
-    """Ends streams from another thread: who waits for the server's next word is woken up."""
-
-    def __init__(self) -> None:
-        self._lock = threading.Lock()
-        self._open: set[urllib3.BaseHTTPResponse] = set()
-        self.done = threading.Event()
-
-    def end(self) -> None:
-        """End what is read now, and whatever is opened later."""
-        with self._lock:
-            self.done.set()
-            for response in self._open:
-                # One that is at its end already has no connection to shut down.
-                with contextlib.suppress(RuntimeError, ValueError, OSError):
-                    response.shutdown()
-
-    @contextlib.contextmanager
-    def reading(self, response: urllib3.BaseHTTPResponse) -> Iterator[None]:
-        """Close a response after the block, and let ``end`` reach it before.
-
-        Raises Unreachable when it was ended already.
-        """
-        with self._lock:
-            self._open.add(response)
-        try:
-            if self.done.is_set():
-                raise Unreachable("this stream was ended before it began")
-            yield
-        finally:
-            with self._lock:
-                self._open.discard(response)
-            response.close()
 
 
 class Cluster:
@@ -133,7 +93,7 @@ class Cluster:
         )
         where = f"{method} {self.server}{path}"
         if not 200 <= response.status < 300:
-            raise _refusal(response, response.data, where)
+            raise refusal(response, response.data, where)
         try:
             return orjson.loads(response.data) if response.data else {}
         except orjson.JSONDecodeError as error:
@@ -162,8 +122,8 @@ class Cluster:
         response = self._send("GET", path, query=query, accept=accept, timeout=timeout, stream=True)
         with (cut or Cut()).reading(response):
             if response.status != 200:
-                raise _refusal(response, b"\n".join(_lines(response, where)), where)
-            yield from _lines(response, where)
+                raise refusal(response, b"\n".join(lines_of(response, where)), where)
+            yield from lines_of(response, where)
 
     def get(self, path: str, query: Query | None = None) -> Any:
         """GET one object."""
@@ -243,8 +203,8 @@ class Cluster:
         content: bytes | Iterator[bytes] | None = payload
         if self._may_write and method != "GET":
             where = f"{method} {self.server}{path}"
-            _guard(self._may_write, where)
-            content = _fenced(payload or b"", self._may_write, where)
+            guard(self._may_write, where)
+            content = fenced_body(payload or b"", self._may_write, where)
             headers["Content-Length"] = str(len(payload or b""))
         try:
             response: urllib3.BaseHTTPResponse = self._opener.urlopen(
@@ -343,77 +303,5 @@ def _no_api_server(cluster: Cluster, why: str) -> InputError:
     )
 
 
-def explain(error: BaseException, server: str) -> InputError:
-    """Say in one sentence why no answer came from ``server``."""
-    root: BaseException = error
-    if isinstance(error, urllib3.exceptions.MaxRetryError) and error.reason:
-        root = error.reason
-    hint = "check that the server runs and that the address is right (`kubectl cluster-info`)"
-    if isinstance(root, urllib3.exceptions.SSLError | ssl.SSLError) and not _cut_off(root):
-        return Refused(
-            f"TLS with the API server fails: {_one_line(root)}",
-            where=server,
-            hint="check the certificate authority and the client certificate of the kubeconfig: "
-            "wrong cluster, or expired",
-        )
-    if isinstance(root, urllib3.exceptions.NameResolutionError):
-        return Unreachable("the API server's host name does not resolve", where=server, hint=hint)
-    if isinstance(root, urllib3.exceptions.NewConnectionError):
-        return Unreachable("no API server answers at this address", where=server, hint=hint)
-    if isinstance(root, urllib3.exceptions.TimeoutError | TimeoutError):
-        return Unreachable("the API server did not answer in time", where=server, hint=hint)
-    return Unreachable(f"the connection broke: {_one_line(root)}", where=server, hint=hint)
-
-
-def _guard(may_write: Callable[[], bool], where: str) -> None:
-    if not may_write():
-        raise Fenced(
-            "this process may no longer write: its lease ended or was taken",
-            where=where,
-            hint="nothing to do: whoever holds the lease now goes on",
-        )
-
-
-def _fenced(payload: bytes, may_write: Callable[[], bool], where: str) -> Iterator[bytes]:
-    """Yield the body of a request right before it goes into the connection, or not at all.
-
-    Without its body the server does nothing: this is the last moment there is, a millisecond
-    after the headers. A connection that breaks off here is closed and not used again.
-    """
-    _guard(may_write, where)
-    yield payload
-
-
-def _cut_off(error: BaseException) -> bool:
-    """Tell whether TLS failed for no fault of its own: the connection ended in the middle of it."""
-    causes = (error, error.__cause__, error.__context__, *error.args)
-    return any(isinstance(one, ssl.SSLEOFError | ssl.SSLZeroReturnError) for one in causes)
-
-
-def _lines(response: urllib3.BaseHTTPResponse, where: str) -> Iterator[bytes]:
-    rest = b""
-    try:
-        for chunk in response.stream(65536):
-            *lines, rest = (rest + chunk).split(b"\n")
-            yield from lines
-    except (urllib3.exceptions.HTTPError, OSError) as error:
-        raise explain(error, where) from error
-    if rest:
-        yield rest
-
-
-def _refusal(response: urllib3.BaseHTTPResponse, data: bytes, where: str) -> OpslibError:
-    try:
-        body = orjson.loads(data) if data else {}
-    except orjson.JSONDecodeError:
-        body = {"message": data[:300].decode(errors="replace").strip()}
-    wait = response.headers.get("Retry-After")
-    return from_response(response.status, body, where=where, retry_after=wait)
-
-
 def _text(value: str | int | bool) -> str:
     return str(value).lower() if isinstance(value, bool) else str(value)
-
-
-def _one_line(error: BaseException) -> str:
-    return " ".join(str(error).split()) or type(error).__name__

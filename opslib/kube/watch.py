@@ -11,7 +11,8 @@ from typing import Any
 import orjson
 
 from opslib.core.errors import OpslibError
-from opslib.kube.client import Cluster, Cut, Query
+from opslib.kube.client import Cluster, Query
+from opslib.kube.cut import Cut
 from opslib.kube.errors import ApiError, Unreachable, from_response
 
 

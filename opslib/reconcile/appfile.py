@@ -56,6 +56,8 @@ class AppFile:
 
     depends_on: tuple[str, ...] = ()
     leave: tuple[Leave, ...] = ()
+    depends_at: Origin | None = None
+    """Where ``depends_on`` is written."""
 
 
 def load_appfile(text: str, path: str) -> AppFile:
@@ -68,7 +70,8 @@ def load_appfile(text: str, path: str) -> AppFile:
     )
     if reader.problems:
         raise Problems(reader.problems)
-    return AppFile(depends, leave)
+    node = fields.get("dependsOn")
+    return AppFile(depends, leave, reader.origin(node) if depends and node else None)
 
 
 def _names(reader: Reader, node: Node | None) -> Iterator[str]:

@@ -14,7 +14,8 @@ from dataclasses import dataclass
 
 from opslib.core.errors import OpslibError
 from opslib.core.model import ResourceKey
-from opslib.kube.client import Cluster, Cut
+from opslib.kube.client import Cluster
+from opslib.kube.cut import Cut
 from opslib.kube.discovery import Kind
 from opslib.kube.watch import Event, changes
 

@@ -10,6 +10,7 @@ from datetime import timedelta
 
 from opslib.core.clock import now, stamp
 from opslib.core.errors import OpslibError
+from opslib.core.heap import few_arenas
 from opslib.kube.errors import Unreachable
 from opslib.kube.lease import identity
 from opslib.reconcile.follow import Follower
@@ -84,6 +85,7 @@ class Loop:
 
         Holds the app's lease while it runs, and waits for it while another has it.
         """
+        few_arenas()
         while not self._stop.is_set():
             keeper = self._acquire()
             if keeper is None:

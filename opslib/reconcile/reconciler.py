@@ -8,14 +8,16 @@ from typing import Literal
 
 from opslib.core.clock import human_seconds, stamp
 from opslib.core.errors import InputError, OpslibError, Problems
+from opslib.core.heap import give_back
 from opslib.kube.errors import ApiError, Refused, Unreachable
 from opslib.reconcile.apply import Applied
 from opslib.reconcile.follow import Follower
 from opslib.reconcile.glance import glance
+from opslib.reconcile.planned import Planned
 from opslib.reconcile.prune import BY_NAME_ONLY
 from opslib.reconcile.reporter import Reporter
 from opslib.reconcile.seen import Seen, look_back
-from opslib.reconcile.session import Planned, Session
+from opslib.reconcile.session import Session
 from opslib.reconcile.surroundings import fingerprint
 from opslib.reconcile.target import Target, choose, one_line, without_head, without_source
 from opslib.reconcile.trials import Quarantine, Trial, Trials, change_trials, read_trials
@@ -70,6 +72,7 @@ class Reconciler:
             full = self._full()
             if full or not self._at_rest(target):
                 self._reconcile(target, go_on, full=full)
+                give_back()  # a pass reads every object, and keeps none
             else:
                 self.stirred(go_on)
         except (OpslibError, OSError) as error:  # OSError: a full disk ends a pass, not the loop

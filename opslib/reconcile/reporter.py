@@ -11,8 +11,9 @@ from opslib.core.errors import OpslibError
 from opslib.core.model import ResourceKey, Revision
 from opslib.reconcile.health import Health
 from opslib.reconcile.plan import Action
+from opslib.reconcile.planned import Planned
 from opslib.reconcile.seen import Seen
-from opslib.reconcile.session import Planned, Session
+from opslib.reconcile.session import Session
 from opslib.reconcile.status import LoopStatus, write_status
 from opslib.reconcile.trials import Quarantine
 from opslib.reconcile.wait import HealthOf
@@ -58,6 +59,7 @@ class Reporter:
             source_error=target.trouble,
             quarantined=target.quarantine,
             proposal=None,
+            depends_on=planned.depends_on,
         )
         if target.quarantine:
             self._quarantine(target.quarantine)

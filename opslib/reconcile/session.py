@@ -6,12 +6,10 @@ The command line, the loop and the runbooks all go through here, so that they do
 from __future__ import annotations
 
 import contextlib
-import posixpath
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
 from datetime import date
 from pathlib import Path
-from typing import Any
 
 from opslib.core.clock import now, stamp
 from opslib.core.errors import InputError, OpslibError, Problems
@@ -21,18 +19,20 @@ from opslib.core.progress import SILENT, Progress
 from opslib.kube.client import Cluster
 from opslib.kube.discovery import Discovery, Kind
 from opslib.kube.lease import Lease, identity
-from opslib.policy import ADVISORY, Policy, Report, check, load_policy
+from opslib.policy import Report, check
 from opslib.reconcile.app import SYSTEM_NAMESPACE, App, app_of
-from opslib.reconcile.appfile import APP_FILE, AppFile, load_appfile
 from opslib.reconcile.apply import Applied, apply_plan
+from opslib.reconcile.circles import Folders, in_cluster, refuse_circle
 from opslib.reconcile.depends import NotReady, not_ready
 from opslib.reconcile.desired import Desired, declare
-from opslib.reconcile.health_file import SHIPPED, HealthRules, load_health_rules
+from opslib.reconcile.health_file import HealthRules
 from opslib.reconcile.inventory import make_namespace, read_inventory
-from opslib.reconcile.judge import Memory, Prepared
+from opslib.reconcile.judge import Memory
 from opslib.reconcile.moves import moves_of
+from opslib.reconcile.planned import Planned
 from opslib.reconcile.planner import make_plan
 from opslib.reconcile.prune import PruneLimits
+from opslib.reconcile.repofiles import appfile_at, health_at, policy_at
 from opslib.reconcile.trials import Trial, Trials, change_trials, read_trials
 from opslib.reconcile.verdict import put_on_trial
 from opslib.source.mirror import Mirror, Source
@@ -42,33 +42,7 @@ from opslib.source.verify import Verifier, verification
 
 Kinds = dict[tuple[str, str], Kind]
 
-POLICY_FILE = "policy.yaml"
-HEALTH_FILE = "health.yaml"
 LEASE_SECONDS = 15.0
-
-
-@dataclass(frozen=True)
-class Planned:
-    """A plan with all that a person should see beside it."""
-
-    prepared: Prepared
-    rendered: Rendered
-    policy: Report
-    waits: tuple[str, ...] = ()
-    """Why the apps that this one depends on are not ready; with any, nothing is written."""
-    health: HealthRules = SHIPPED
-    trials: Trials = field(default_factory=Trials)
-
-    @property
-    def blocking(self) -> tuple[str, ...]:
-        """Why this plan cannot be applied, one line each; empty when it can."""
-        problems = [f"{p.origin}: {p.key}: {p.message}" for p in self.prepared.plan.problems]
-        broken = [f"{f.origin}: {f.key}: {f.message}" for f in self.policy.errors]
-        return (*problems, *broken)
-
-    def as_dict(self) -> dict[str, Any]:
-        plan = self.prepared.plan.as_dict()
-        return {**plan, "policy": self.policy.as_dict(), "waits": list(self.waits)}
 
 
 @dataclass
@@ -154,7 +128,9 @@ class Session:
             spared=frozenset(map(str, trials.adopted)),
         )
         desired = self._desired(rendered)
-        own = self._appfile(revision)
+        own = appfile_at(self.mirror, revision)
+        folders = Folders(self.mirror, revision, self.app, own)
+        refuse_circle(folders, self.app)
         prepared = make_plan(
             self.cluster,
             self.discovery,
@@ -171,16 +147,9 @@ class Session:
             progress=self.progress,
         )
         needed = own.depends_on if prepared.plan.writes else ()
-        waits = not_ready(self.cluster, self.discovery, self.app, needed)
-        return Planned(prepared, rendered, report, waits, rules, trials)
-
-    def _appfile(self, revision: Revision) -> AppFile:
-        """Return what the folder says of its app, in ``opslib.yaml``; nothing where it is not."""
-        path = posixpath.join(revision.path, APP_FILE).lstrip("/")
-        if path not in self.mirror.files(revision.commit, revision.path):
-            return AppFile()
-        text = self.mirror.read(revision.commit, path)
-        return load_appfile(text.decode("utf-8", errors="replace"), path)
+        says = in_cluster(self.cluster, folders, self.mirror.url)
+        waits = not_ready(self.cluster, self.discovery, self.app, needed, says)
+        return Planned(prepared, rendered, report, waits, rules, trials, own.depends_on)
 
     def _checked(self, revision: Revision) -> tuple[Rendered, Report, HealthRules]:
         """Render and check; a loop asks for the same commit again, on the same day.
@@ -190,8 +159,10 @@ class Session:
         asked = (revision, self.cluster.version, now().date())
         if self._last is None or self._last[0] != asked:
             rendered = render(self.mirror, revision, revision.path, progress=self.progress)
-            report = check(rendered.resources, self.policy(revision), version=self.cluster.version)
-            self._last = (asked, rendered, report, self.health(revision))
+            report = check(
+                rendered.resources, policy_at(self.mirror, revision), version=self.cluster.version
+            )
+            self._last = (asked, rendered, report, health_at(self.mirror, revision))
         return self._last[1:]
 
     def _desired(self, rendered: Rendered) -> Desired:
@@ -202,24 +173,6 @@ class Session:
             last = self._declared = rendered, kinds, desired
             self._memory.clear()
         return last[2]
-
-    def policy(self, revision: Revision) -> Policy:
-        """Return the policy at the root of the repository at this commit, else mere advice."""
-        text = self._read(revision, POLICY_FILE)
-        return ADVISORY if text is None else load_policy(text, POLICY_FILE)
-
-    def health(self, revision: Revision) -> HealthRules:
-        """Return the health rules at the root of the repository at this commit.
-
-        Those of the package stand behind them. Raises Problems that name file and line.
-        """
-        text = self._read(revision, HEALTH_FILE)
-        return SHIPPED if text is None else load_health_rules(text, HEALTH_FILE)
-
-    def _read(self, revision: Revision, name: str) -> str | None:
-        if name not in self.mirror.files(revision.commit, ""):
-            return None
-        return self.mirror.read(revision.commit, name).decode("utf-8", errors="replace")
 
     def apply(
         self,

@@ -29,8 +29,8 @@ class LoopStatus:
     why the source's head could not be had or not be applied, while the last good revision is
     kept. ``quarantined`` is the head that failed, ``proposal`` how it may be taken back in Git,
     ``kept`` what Git does not have and is not deleted, each with the reason. ``unwatched`` is
-    what can only be read at each poll. ``signed_by`` is of the applied commit, where that was
-    verified.
+    what can only be read at each poll. ``depends_on`` names the apps that have to be there
+    first. ``signed_by`` is of the applied commit, where that was verified.
     """
 
     app: str
@@ -58,6 +58,7 @@ class LoopStatus:
     proposal: Proposal | None = None
     kept: tuple[str, ...] = ()
     unwatched: tuple[str, ...] = ()
+    depends_on: tuple[str, ...] = ()
     updated_at: str = field(default="", compare=False)
 
     def as_dict(self) -> dict[str, Any]:
@@ -84,16 +85,22 @@ def write_status(cluster: Cluster, app: App, status: LoopStatus) -> None:
 
 def read_status(cluster: Cluster, app: App) -> LoopStatus:
     """Return the app's status; InputError where no loop has run for it, naming those that did."""
-    live = cluster.find(f"{_COLLECTION}/{app.status}")
-    if live is None:
-        known = ", ".join(status.app for status in list_statuses(cluster))
+    status = find_status(cluster, app)
+    if status is None:
+        known = ", ".join(one.app for one in list_statuses(cluster))
         raise InputError(
             f"no loop has reported on app {app.name}",
             where="--app",
             expected=f"one of: {known}" if known else None,
             hint="start one: opslib watch",
         )
-    return _read(live)
+    return status
+
+
+def find_status(cluster: Cluster, app: App) -> LoopStatus | None:
+    """Return the app's status; None where no loop has run for it."""
+    live = cluster.find(f"{_COLLECTION}/{app.status}")
+    return None if live is None else _read(live)
 
 
 def list_statuses(cluster: Cluster) -> list[LoopStatus]:

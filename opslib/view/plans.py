@@ -10,7 +10,8 @@ from opslib.view.text import clean, columns, styled, value
 if TYPE_CHECKING:
     import pandas as pd
 
-    from opslib.reconcile.session import Planned
+    from opslib.reconcile.planned import Planned
+
 
 _SIGNS = {
     Action.CREATE: ("+", "green"),

@@ -15,8 +15,9 @@ from opslib.reconcile.app import App
 from opslib.reconcile.apply import Applied
 from opslib.reconcile.inventory import read_inventory
 from opslib.reconcile.plan import Action
+from opslib.reconcile.planned import Planned
 from opslib.reconcile.prune import PruneLimits
-from opslib.reconcile.session import Planned, Session, open_session
+from opslib.reconcile.session import Session, open_session
 from opslib.sandbox.cluster import Status
 from opslib.source.mirror import Source
 

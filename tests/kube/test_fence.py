@@ -6,7 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from opslib.kube.client import Cluster, Fenced
+from opslib.kube.client import Cluster
+from opslib.kube.fence import Fenced
 
 from .conftest import Asked, Reply, connected, serving
 

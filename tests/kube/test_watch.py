@@ -11,7 +11,8 @@ from typing import Any
 import pytest
 import urllib3
 
-from opslib.kube.client import Cluster, Cut
+from opslib.kube.client import Cluster
+from opslib.kube.cut import Cut
 from opslib.kube.errors import ApiError, Refused, Unreachable
 from opslib.kube.watch import Event, changes, watch
 
