@@ -16,7 +16,7 @@ from opslib.core.errors import InputError, OpslibError
 from opslib.core.imports import absent
 from opslib.core.progress import SILENT, Progress
 from opslib.runbook import facts, places
-from opslib.runbook.folder import HTML, MANIFEST, RECORD, RESULT, RecordFolder, to_json
+from opslib.runbook.folder import HTML, RECORD, RESULT, RecordFolder, to_json
 from opslib.runbook.inject import inject
 from opslib.runbook.manifest import surroundings
 from opslib.runbook.notebook import Notebook, read_notebook, runs_code, title_of
@@ -220,9 +220,8 @@ def _finish(this: _Run, html_assets: Callable[[], str] | None) -> RunResult:
         "revision": result["report"].get("revision"),
         "cluster": result["report"].get("cluster"),
         **around,
-        "files": this.folder.digests(),
     }
-    this.folder.write(MANIFEST, to_json(manifest))
+    this.folder.finish(manifest)
     where = this.folder.path
     return RunResult(
         run_id=this.run_id,
