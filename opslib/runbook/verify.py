@@ -134,6 +134,13 @@ def headed(document: str) -> tuple[str, str]:
     return f'{text},\n  "head": "{head}"\n}}\n', head
 
 
+def head_of(data: bytes) -> str:
+    """Return the head at the end of a document of ``headed``; "" where it is of other bytes."""
+    found = _HEAD.search(data)
+    actual = hashlib.sha256(data[: found.start()]).hexdigest() if found else ""
+    return actual if found and found[1].decode() == actual else ""
+
+
 def digest_of(value: Any) -> str:
     """Return the SHA-256 of a value's canonical JSON; a cell is hashed as a whole by this."""
     text = json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=True)
@@ -159,7 +166,7 @@ def plain(text: str) -> str:
 # --- reading ----------------------------------------------------------------------------------
 
 
-class _Folder:
+class Folder:
     """The files of a record: regular ones only, no link is followed."""
 
     def __init__(self, path: str) -> None:
@@ -260,7 +267,7 @@ class _Chain:
         self.problems.append(Problem(EVENTS, what, line=line))
 
 
-def _read_chain(folder: _Folder) -> _Chain:
+def _read_chain(folder: Folder) -> _Chain:
     chain = _Chain()
     if EVENTS not in folder.sizes:
         return chain
@@ -447,7 +454,7 @@ def verify(path: str | os.PathLike[str]) -> Verdict:
     """Hold a record's folder against itself. Raises NoRecord for a folder that is none."""
     if not os.path.isdir(path):
         raise NoRecord(f"{plain(str(path))}: no such folder")
-    folder = _Folder(os.fspath(path))
+    folder = Folder(os.fspath(path))
     if not {MANIFEST, EVENTS, "result.json"} & set(folder.sizes):
         raise NoRecord(f"{plain(str(path))}: neither {MANIFEST} nor {EVENTS} is in it")
     verdict = Verdict(os.fspath(path), files=len(folder.sizes), problems=[*folder.odd])
@@ -461,7 +468,7 @@ def verify(path: str | os.PathLike[str]) -> Verdict:
     return verdict
 
 
-def _judge(folder: _Folder, verdict: Verdict) -> None:
+def _judge(folder: Folder, verdict: Verdict) -> None:
     # What a run that goes on writes is read before its events: those are written first.
     open_ = MANIFEST not in folder.sizes
     notebook = folder.read(RECORD) if open_ else None
@@ -489,13 +496,12 @@ def _hashes(value: Any) -> list[str]:
     return [str(one) for one in _list(value)]
 
 
-def _finished(folder: _Folder, chain: _Chain, verdict: Verdict) -> Iterator[Problem]:
+def _finished(folder: Folder, chain: _Chain, verdict: Verdict) -> Iterator[Problem]:
     closing = chain.closing or {}
     manifest, whole, problems = _manifest(folder, closing, verdict)
     yield from problems
-    ends = _mapping(manifest.get("chain"))
     if whole and EVENTS in folder.sizes:
-        yield from _end_of_chain(chain, ends)
+        yield from _end_of_chain(folder, chain, manifest)
     files = _mapping(closing.get("files")) or _mapping(manifest.get("files"))
     rows = _list(closing.get("cells")) or _list(manifest.get("cells"))
     cells = [str(_mapping(one).get("sha256")) for one in rows]
@@ -511,14 +517,12 @@ def _finished(folder: _Folder, chain: _Chain, verdict: Verdict) -> Iterator[Prob
         yield from (Problem(one, "this file was added") for one in folder.sizes if one not in known)
 
 
-def _manifest(folder: _Folder, closing: Data, verdict: Verdict) -> tuple[Data, bool, list[Problem]]:
+def _manifest(folder: Folder, closing: Data, verdict: Verdict) -> tuple[Data, bool, list[Problem]]:
     """Read manifest.json; return it, whether its bytes are as written, and what is wrong."""
     raw = folder.read(MANIFEST)
     if raw is None:
         return {}, False, [Problem(MANIFEST, "this file was deleted, or is too large")]
-    found = _HEAD.search(raw)
-    actual = hashlib.sha256(raw[: found.start()]).hexdigest() if found else ""
-    whole = found is not None and found[1].decode() == actual
+    head = head_of(raw)
     try:
         manifest = _object(raw)
     except json.JSONDecodeError as error:
@@ -529,13 +533,13 @@ def _manifest(folder: _Folder, closing: Data, verdict: Verdict) -> tuple[Data, b
     except ValueError as error:
         return {}, False, [Problem(MANIFEST, f"no JSON any more: {error}")]
     problems = list(_fields(manifest, closing)) if closing else []
-    if whole:
-        verdict.head = actual
-    elif found is None:
+    if head:
+        verdict.head = head
+    elif not _HEAD.search(raw):
         problems.append(Problem(MANIFEST, "its end was changed", name="head"))
     elif not problems:
         problems.append(Problem(MANIFEST, *_where_not_as_written(raw, manifest)))
-    return manifest, whole, problems
+    return manifest, bool(head), problems
 
 
 def _where_not_as_written(raw: bytes, manifest: Data) -> tuple[str, None, int | None, str]:
@@ -580,24 +584,37 @@ def _fields(manifest: Data, closing: Data) -> Iterator[Problem]:
             return
 
 
-def _end_of_chain(chain: _Chain, ends: Data) -> Iterator[Problem]:
+def _end_of_chain(folder: Folder, chain: _Chain, manifest: Data) -> Iterator[Problem]:
+    """Hold the end of an unbroken chain against the manifest: one may have been made anew."""
+    ends = _mapping(manifest.get("chain"))
     last, count = chain.last, ends.get("count")
-    if not isinstance(count, int) or chain.problems:
+    closed = last is not None and last.data.get("event") == "record-close"
+    if chain.problems:
         return
-    if last is None:
-        yield Problem(EVENTS, f"all {count} events are missing", line=1)
-    elif last.seq < count:
+    if last is not None and closed:
+        actual = {"first": chain.events[0].prev, "head": last.hash, "count": last.seq}
+        facts = {"sha256": folder.digest(EVENTS), "size": folder.sizes[EVENTS]}
+        other_end = ends != actual
+        other_file = _mapping(manifest.get("files")).get(EVENTS) != facts
+        if other_end and other_file:
+            yield Problem(
+                EVENTS, "this line was made anew: the manifest has another", None, last.line
+            )
+        elif other_end:
+            yield Problem(MANIFEST, "this field was changed", name="chain")
+        elif other_file:
+            text = "what is listed for this file was changed"
+            yield Problem(MANIFEST, text, name=f"files.{EVENTS}")
+    elif last is None:
+        yield Problem(EVENTS, "all events are missing", line=1)
+    elif isinstance(count, int) and last.seq < count:
         text = f"events {last.seq + 1} to {count} are missing at the end"
         yield Problem(EVENTS, text, line=last.line + 1)
-    elif last.seq > count:
-        yield Problem(EVENTS, "added after the record was closed", line=count + 1)
-    elif last.hash != ends.get("head"):
-        yield Problem(EVENTS, "this is another chain than the manifest's", line=last.line)
-    elif (first := chain.events[0]).prev != ends.get("first"):
-        yield Problem(EVENTS, "the chain begins with another run", line=first.line)
+    else:
+        yield Problem(EVENTS, "the record was not closed with this event", line=last.line)
 
 
-def _file(folder: _Folder, name: str, facts: Data, cells: list[str]) -> Iterator[Problem]:
+def _file(folder: Folder, name: str, facts: Data, cells: list[str]) -> Iterator[Problem]:
     if name not in folder.sizes:
         yield Problem(name, "this file was deleted")
         return
@@ -612,7 +629,7 @@ def _file(folder: _Folder, name: str, facts: Data, cells: list[str]) -> Iterator
         yield Problem(name, f"this file was changed{more}")
 
 
-def _afterwards(folder: _Folder, manifest: Data, verdict: Verdict) -> Iterator[Problem]:
+def _afterwards(folder: Folder, manifest: Data, verdict: Verdict) -> Iterator[Problem]:
     """Check the files about the manifest by anchors.json, and that one by its own head."""
     there = [name for name in AFTERWARDS if name in folder.sizes]
     wanted = _hashes(manifest.get("anchors"))
@@ -623,8 +640,7 @@ def _afterwards(folder: _Folder, manifest: Data, verdict: Verdict) -> Iterator[P
         yield from (Problem(name, "this file was added") for name in there)
         return
     raw = folder.read(ANCHORS) or b""
-    found = _HEAD.search(raw)
-    if found is None or hashlib.sha256(raw[: found.start()]).hexdigest() != found[1].decode():
+    if not head_of(raw):
         yield Problem(ANCHORS, "this file was changed")
         return
     try:
@@ -641,7 +657,7 @@ def _afterwards(folder: _Folder, manifest: Data, verdict: Verdict) -> Iterator[P
         verdict.notes.append(f"{row.get('kind')}: {said}")
 
 
-def _about(folder: _Folder, there: list[str], files: Data) -> Iterator[Problem]:
+def _about(folder: Folder, there: list[str], files: Data) -> Iterator[Problem]:
     for name in dict.fromkeys([*files, *there]):
         if name not in there:
             yield Problem(name, "this file was deleted")
@@ -655,7 +671,7 @@ def _about(folder: _Folder, there: list[str], files: Data) -> Iterator[Problem]:
 
 
 def _unfinished(
-    folder: _Folder,
+    folder: Folder,
     chain: _Chain,
     notebook: bytes | None,
     digests: Mapping[str, str],

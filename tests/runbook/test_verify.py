@@ -344,7 +344,7 @@ def test_a_killed_run_is_unfinished_and_intact_so_far(
     assert (found.state, named(found)) == ("unfinished", [])
     assert found.events == len(runner.events())
     assert f"intact up to event {found.events}" in str(found)
-    spoilt = {
+    spoilt: dict[str, Callable[[bytes], bytes]] = {
         "record.ipynb": lambda data: data.replace(b"print(2)", b"print(3)"),
         "result.json": lambda data: data.replace(b"running", b"ok"),
         "events.jsonl": lambda data: data.replace(b'"cell": 1', b'"cell": 9', 1),
