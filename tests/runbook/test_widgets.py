@@ -108,7 +108,7 @@ def test_opens_offline_within_three_seconds(chromium: Any, done: RunResult) -> N
     page = context.new_page()
     messages: list[str] = []
     requests: list[str] = []
-    page.on("console", lambda one: one.type == "error" and messages.append(one.text))
+    page.on("console", lambda one: messages.extend([one.text] if one.type == "error" else []))
     page.on("pageerror", lambda one: messages.append(str(one)))
     page.on("request", lambda one: requests.append(one.url))
     begun = time.perf_counter()
