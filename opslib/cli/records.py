@@ -8,6 +8,7 @@ from typing import Annotated
 
 import typer
 
+from opslib.cli import records_verify
 from opslib.cli.common import Json, emit
 
 app = typer.Typer(help="The records of runs.", no_args_is_help=True, rich_markup_mode=None)
@@ -63,3 +64,7 @@ def show(
         rows += [[f"{part}.{k}", value(v, 100)] for k, v in (one.result.get(part) or {}).items()]
     document = {"folder": str(summary.folder), "result": one.result, "manifest": one.manifest}
     emit(document, clean("\n".join(columns(rows))), as_json=json)
+
+
+# The verbs of what a record proves are in a module of their own.
+records_verify.register(app)

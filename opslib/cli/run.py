@@ -31,22 +31,39 @@ def run(
     parameters: Annotated[
         bool, typer.Option("--parameters", help="List the runbook's parameters, and end.")
     ] = False,
+    anchor: Annotated[
+        str, typer.Option("--anchor", help="Anchor the record in Git: notes, commit or tag.")
+    ] = "",
+    sign_key: Annotated[
+        str, typer.Option("--sign-key", help="Sign the record: ssh key file, or OpenPGP key id.")
+    ] = "",
+    timestamp: Annotated[
+        str, typer.Option("--timestamp", help="URL of a time-stamp server (RFC 3161).")
+    ] = "",
     json: Json = False,
 ) -> None:
     """Execute a runbook and leave its record; exit with the run's own code."""
     from opslib.core.clock import parse_duration
     from opslib.runbook import find, read_schema
     from opslib.runbook import run as execute
+    from opslib.runbook.anchor import from_environment
     from opslib.view.assets import plotly_js
 
     if parameters:
         _list(read_schema(find(runbook)), as_json=json)
         return
     given = _given(parameter or [])
+    anchoring = from_environment(anchor, sign_key, timestamp)
     limit = parse_duration(deadline, name="--deadline") if deadline else None
     with bar() as progress:
         result = execute(
-            runbook, given, out=out, progress=progress, html_assets=plotly_js, deadline=limit
+            runbook,
+            given,
+            out=out,
+            progress=progress,
+            html_assets=plotly_js,
+            deadline=limit,
+            anchoring=anchoring,
         )
     emit(document(result), _text(result), as_json=json)
     if result.exit_code:

@@ -22,6 +22,7 @@ from opslib.runbook.manager import Manager
 from opslib.runbook.notebook import runs_code, tags_of
 from opslib.runbook.outcome import OK, Ending, Outcome, RunError, ending
 from opslib.runbook.session import Session
+from opslib.runbook.widgets import keep_state
 
 _TICK = 0.25
 """Seconds between two looks whether a save is due."""
@@ -41,7 +42,7 @@ class Client(PapermillNotebookClient):  # type: ignore[misc]  # papermill is unt
         self.left_early = False
         self.on_cell_executed = self._look_at_reply
         self.iopub_timeout = _IOPUB_SECONDS
-        self.store_widget_state = False
+        self.store_widget_state = True
         self.coalesce_streams = False  # see streams.py
 
     def execute(self, **_: Any) -> Any:
@@ -74,6 +75,7 @@ class Client(PapermillNotebookClient):  # type: ignore[misc]  # papermill is unt
             saver.cancel()
             await asyncio.gather(saver, return_exceptions=True)
             await self._end_kernel()
+            keep_state(self)
 
     async def _save_now_and_then(self) -> None:
         while True:

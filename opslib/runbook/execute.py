@@ -16,7 +16,8 @@ from opslib.core.errors import InputError, OpslibError
 from opslib.core.imports import absent
 from opslib.core.progress import SILENT, Progress
 from opslib.runbook import facts, places
-from opslib.runbook.folder import HTML, MANIFEST, RECORD, RESULT, RecordFolder, to_json
+from opslib.runbook.anchor import Anchoring, anchor, from_environment
+from opslib.runbook.folder import HTML, RECORD, RESULT, RecordFolder, to_json
 from opslib.runbook.inject import inject
 from opslib.runbook.manifest import surroundings
 from opslib.runbook.notebook import Notebook, read_notebook, runs_code, title_of
@@ -77,6 +78,7 @@ def run(
     cell_timeout: float | None = None,
     env: Mapping[str, str] | None = None,
     grace: float = GRACE,
+    anchoring: Anchoring | None = None,
 ) -> RunResult:
     """Execute a runbook (a name, or the path of a notebook) and leave its record.
 
@@ -85,7 +87,8 @@ def run(
     by default, and ``cwd`` of the kernel is that project. ``deadline`` (whole run) and
     ``cell_timeout`` are in seconds; an interrupted cell has ``grace`` seconds for its
     clean-up. ``env`` adds to the kernel's environment. ``html_assets`` returns the source
-    of plotly.min.js; without it figures appear in the HTML by their text.
+    of plotly.min.js; without it figures appear in the HTML by their text. ``anchoring``
+    binds the record to a key, a repository or a time; None means what the environment says.
 
     A run that fails is returned, with its outcome and exit code, not raised. Raises
     InputError (or Problems) for a notebook or parameters that are wrong, and
@@ -95,6 +98,7 @@ def run(
     source = read_notebook(path)
     typed = schema_of(source, path.name).check(parameters)
     _check_limits(deadline, cell_timeout, grace)
+    anchoring = anchoring.check() if anchoring else from_environment()
     root = project_root(path)
     workplace = _existing(cwd or root)
     typed = {name: _from_here(value, name in parameters) for name, value in typed.items()}
@@ -113,7 +117,7 @@ def run(
         )
         with session.stopper.on_signals():
             this.ending = _execute(this, session)
-            return _finish(this, html_assets)
+            return _finish(this, html_assets, root, anchoring)
     finally:
         this.folder.close()
 
@@ -204,8 +208,10 @@ def _execute(this: _Run, session: Session) -> Ending:
     return session.ending or ending(Outcome.FAILED, RunError("Unknown", "the engine said nothing"))
 
 
-def _finish(this: _Run, html_assets: Callable[[], str] | None) -> RunResult:
-    """Write the rest of the record, the manifest last."""
+def _finish(
+    this: _Run, html_assets: Callable[[], str] | None, root: Path, anchoring: Anchoring
+) -> RunResult:
+    """Write the rest of the record, the manifest and what vouches for it last."""
     result = this.result()
     around = this.surroundings
     this.folder.write(HTML, _page(this, result, html_assets))
@@ -220,9 +226,10 @@ def _finish(this: _Run, html_assets: Callable[[], str] | None) -> RunResult:
         "revision": result["report"].get("revision"),
         "cluster": result["report"].get("cluster"),
         **around,
-        "files": this.folder.digests(),
+        "anchors": anchoring.planned,
     }
-    this.folder.write(MANIFEST, to_json(manifest))
+    head = this.folder.finish(manifest)
+    anchor(this.folder, head, root, anchoring)
     where = this.folder.path
     return RunResult(
         run_id=this.run_id,

@@ -5,13 +5,15 @@ from __future__ import annotations
 import fcntl
 import json
 import os
+import threading
 from pathlib import Path
 from typing import Any
 
-from opslib.core.clock import stamp
 from opslib.core.errors import OpslibError
 from opslib.core.files import write_atomic
 from opslib.core.hashes import file_digest
+from opslib.runbook.chain import Chain, rows, sha256
+from opslib.runbook.verify import AFTERWARDS, digest_of, headed
 
 RECORD, HTML = "record.ipynb", "record.html"
 RESULT, MANIFEST, EVENTS = "result.json", "manifest.json", "events.jsonl"
@@ -31,7 +33,8 @@ class RecordFolder:
 
     def __init__(self, path: Path) -> None:
         self.path = path
-        self._count = 0
+        self._chain = Chain()
+        self._lock = threading.Lock()
         self._events = os.open(
             path / EVENTS, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o644
         )
@@ -40,39 +43,93 @@ class RecordFolder:
     def write(self, name: str, text: str, *, sync: bool = True) -> Path:
         """Write one file, whole or not at all; ``sync`` puts it on disk before returning.
 
-        Lone surrogates, which a cell may print and UTF-8 cannot hold, become the
-        backslash escapes that JSON has for them. Raises OpslibError.
+        What is written is an event before: of record.ipynb each ended cell, of another
+        file its hash. Lone surrogates, which a cell may print and UTF-8 cannot hold,
+        become the backslash escapes that JSON has for them. Raises OpslibError.
         """
-        path = self.path / name
-        try:
-            write_atomic(path, text.encode("utf-8", "backslashreplace"), sync=sync)
-        except OSError as error:
-            raise unwritable(path, error) from None
-        return path
+        data = text.encode("utf-8", "backslashreplace")
+        if name == RECORD:
+            for event, fields in self._chain.notebook(text, final=sync):
+                self._append(event, fields)
+        else:
+            self._append("file", {"name": name, "sha256": sha256(data), "size": len(data)})
+        return self._write(name, data, sync=sync)
 
     def event(self, name: str, **fields: Any) -> None:
         """Append one line to events.jsonl: number, time, what happened. Raises OpslibError."""
-        self._count += 1
-        line = {"seq": self._count, "time": stamp(), "event": name, **fields}
-        data = (json.dumps(line, ensure_ascii=False) + "\n").encode("utf-8", "backslashreplace")
-        try:
-            written = os.write(self._events, data)
-        except OSError as error:
-            raise unwritable(self.path / EVENTS, error) from None
-        if written != len(data):
-            raise unwritable(self.path / EVENTS, OSError(28, "No space left on device"))
+        self._append(name, fields)
 
-    def digests(self) -> dict[str, str]:
-        """Return the SHA-256 of every file of the record but the manifest, by name."""
-        files = sorted(self.path.iterdir())
-        wanted = (one for one in files if one.name != MANIFEST and not one.name.endswith(".tmp"))
-        return {one.name: file_digest(one) for one in wanted if one.is_file()}
+    def finish(self, facts: dict[str, Any]) -> str:
+        """Close the chain, write manifest.json from ``facts`` and the hashes; return its head.
+
+        Nothing but ``append_afterwards`` may be called from here on. Raises OpslibError.
+        """
+        files = self.facts()
+        record = self.path / RECORD
+        cells = rows(record.read_bytes()) if record.is_file() else []
+        facts = json.loads(to_json(facts))
+        self._append(
+            "record-close",
+            {
+                "files": files,
+                "cells": cells,
+                "fields": {name: digest_of(value) for name, value in facts.items()},
+            },
+        )
+        chain = {"first": self._chain.first, "head": self._chain.head, "count": self._chain.count}
+        listed = {**files, EVENTS: _fact(self.path / EVENTS)}
+        document = {**facts, "chain": chain, "files": listed, "cells": cells}
+        text, head = headed(to_json(document))
+        self._write(MANIFEST, text.encode("utf-8", "backslashreplace"), sync=True)
+        return head
+
+    def append_afterwards(self, name: str, data: bytes) -> None:
+        """Write a file about the manifest: a signature, a time stamp, anchors.json."""
+        if name not in AFTERWARDS:
+            raise ValueError(f"{name} is not a file about the manifest")
+        self._write(name, data, sync=True)
+
+    def facts(self) -> dict[str, dict[str, Any]]:
+        """Return SHA-256 and size of every file of the record but the chain and the manifest."""
+        own = {EVENTS, MANIFEST, *AFTERWARDS}
+        found = {one.relative_to(self.path).as_posix(): one for one in self.path.rglob("*")}
+        return {
+            name: _fact(one)
+            for name, one in sorted(found.items())
+            if one.is_file() and not one.is_symlink() and name not in own
+        }
+
+    def _append(self, name: str, fields: dict[str, Any]) -> None:
+        with self._lock:
+            body = self._chain.numbered(name, fields)
+            data, head = self._chain.link(body)
+            size = os.fstat(self._events).st_size
+            try:
+                written, why = os.write(self._events, data), OSError(28, "No space left on device")
+            except OSError as error:
+                written, why = 0, error
+            if written != len(data):
+                os.ftruncate(self._events, size)  # a torn line would break the chain
+                raise unwritable(self.path / EVENTS, why)
+            self._chain.said(name, head)
+
+    def _write(self, name: str, data: bytes, *, sync: bool) -> Path:
+        path = self.path / name
+        try:
+            write_atomic(path, data, sync=sync)
+        except OSError as error:
+            raise unwritable(path, error) from None
+        return path
 
     def close(self) -> None:
         """Release the lock; the record is finished."""
         if self._events >= 0:
             os.close(self._events)
             self._events = -1
+
+
+def _fact(path: Path) -> dict[str, Any]:
+    return {"sha256": file_digest(path), "size": path.stat().st_size}
 
 
 def unwritable(path: Path, error: OSError) -> OpslibError:

@@ -5,9 +5,11 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
 from typing import Any
 
 from opslib.core.clock import human_seconds, parse_stamp
+from opslib.runbook import widgets
 from opslib.runbook.facts import ERROR_MIME, RESULT_MIME
 from opslib.runbook.notebook import headings, runs_code
 from opslib.runbook.outcome import Outcome
@@ -28,7 +30,8 @@ def build(
     nb: Any, result: Mapping[str, Any], around: Mapping[str, Any], *, draw_figures: bool
 ) -> Data:
     """Return everything the template prints; no text in it is escaped yet."""
-    cells = list(_cells(nb, result["title"], draw_figures=draw_figures))
+    show = _Shower(draw_figures, widgets.states(nb))
+    cells = list(_cells(nb, result["title"], show))
     figures = [one for cell in cells for one in cell.get("outputs", []) if one["kind"] == "figure"]
     for number, figure in enumerate(figures, start=1):
         figure["id"] = f"figure-{number}"
@@ -126,13 +129,13 @@ def _steps(cells: list[Data], title: str) -> list[Data]:
     return steps
 
 
-def _cells(nb: Any, title: str, *, draw_figures: bool) -> Iterator[Data]:
+def _cells(nb: Any, title: str, show: _Shower) -> Iterator[Data]:
     for index, (cell, heading) in enumerate(zip(nb.cells, headings(nb), strict=True)):
         if cell.cell_type == "markdown":
             if source := _without_title(cell.source, title):
                 yield {"kind": "markdown", "source": source}
         elif runs_code(cell):
-            yield _code_cell(cell, index, heading, draw_figures=draw_figures)
+            yield _code_cell(cell, index, heading, show)
 
 
 def _without_title(source: str, title: str) -> str:
@@ -141,7 +144,7 @@ def _without_title(source: str, title: str) -> str:
     return rest.strip() if first.strip(" #") == title and first.startswith("# ") else source
 
 
-def _code_cell(cell: Any, index: int, heading: str, *, draw_figures: bool) -> Data:
+def _code_cell(cell: Any, index: int, heading: str, show: _Shower) -> Data:
     state = cell.metadata.get("opslib", {})
     seconds = state.get("seconds")
     label = f"Cell {index + 1}"
@@ -159,10 +162,39 @@ def _code_cell(cell: Any, index: int, heading: str, *, draw_figures: bool) -> Da
         "time": "" if seconds is None else human_seconds(seconds),
         "source": cell.source,
         "first_line": cell.source.strip().splitlines()[0],
-        "outputs": [
-            shown for one in cell.outputs if (shown := _output(one, draw_figures=draw_figures))
-        ],
+        "outputs": [shown for one in cell.outputs for shown in show.output(one)],
     }
+
+
+def _node(value: Any) -> Any:
+    from nbformat import from_dict  # noqa: PLC0415  # for the rare output within a widget
+
+    return from_dict(value)
+
+
+@dataclass(frozen=True)
+class _Shower:
+    """What outputs need from outside of themselves to be shown."""
+
+    draw_figures: bool
+    widgets: Data
+
+    def output(self, output: Any) -> Iterator[Data]:
+        """Yield what is shown of an output: one thing, or none; of a widget all that it holds."""
+        data = output.get("data", {})
+        view = data.get(widgets.VIEW)
+        if view is None or "text/html" in data:
+            if found := _output(output, draw_figures=self.draw_figures):
+                yield found
+            return
+        model = str(view.get("model_id")) if isinstance(view, Mapping) else ""
+        captured = [_node(one) for one in widgets.outputs(model, self.widgets)]
+        if table := widgets.shown(model, self.widgets):
+            yield {"kind": "html", "content": table}
+        elif not captured:
+            yield {"kind": "text", "content": data.get("text/plain") or "A widget without a value."}
+        for one in captured:
+            yield from self.output(one)
 
 
 def _output(output: Any, *, draw_figures: bool) -> Data | None:

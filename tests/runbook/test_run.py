@@ -82,8 +82,9 @@ def test_the_record_of_a_good_run(make: Make, tmp_path: Path) -> None:
 
     manifest = read_json(done.folder / "manifest.json")
     assert set(manifest["files"]) == names - {"manifest.json"}
-    for name, digest in manifest["files"].items():
-        assert hashlib.sha256((done.folder / name).read_bytes()).hexdigest() == digest
+    for name, facts in manifest["files"].items():
+        data = (done.folder / name).read_bytes()
+        assert facts == {"sha256": hashlib.sha256(data).hexdigest(), "size": len(data)}
     assert manifest["notebook"]["sha256"] == hashlib.sha256(path.read_bytes()).hexdigest()
     assert (manifest["revision"], manifest["cluster"]) == ("4f2a", {"uid": "x"})
     assert manifest["versions"]["papermill"]
@@ -98,7 +99,7 @@ def test_the_record_of_a_good_run(make: Make, tmp_path: Path) -> None:
     lines = (done.folder / "events.jsonl").read_text(encoding="utf-8").splitlines()
     events = [json.loads(line) for line in lines]
     assert [one["seq"] for one in events] == list(range(1, len(events) + 1))
-    assert [events[0]["event"], events[-1]["event"]] == ["run-start", "run-end"]
+    assert [events[0]["event"], events[-1]["event"]] == ["run-start", "record-close"]
     assert sum(one["event"] == "cell-end" for one in events) == 6
     assert ("Look around", 3, 6) in watcher.seen
     assert watcher.seen[-1][1:] == (6, 6)
