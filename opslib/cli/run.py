@@ -31,6 +31,9 @@ def run(
     parameters: Annotated[
         bool, typer.Option("--parameters", help="List the runbook's parameters, and end.")
     ] = False,
+    json_schema: Annotated[
+        bool, typer.Option("--json-schema", help="With --parameters: as one JSON Schema.")
+    ] = False,
     json: Json = False,
 ) -> None:
     """Execute a runbook and leave its record; exit with the run's own code."""
@@ -39,6 +42,9 @@ def run(
     from opslib.runbook import run as execute
     from opslib.view.assets import plotly_js
 
+    if json_schema:
+        _json_schema(runbook)
+        return
     if parameters:
         _list(read_schema(find(runbook)), as_json=json)
         return
@@ -92,6 +98,14 @@ def _text(result: RunResult) -> str:
     if error:
         lines.insert(1, str(error["message"]))
     return "\n".join(lines)
+
+
+def _json_schema(name: str) -> None:
+    from opslib.runbook import find, read_schema
+    from opslib.runbook.jsonschema import json_schema
+
+    path = find(name)
+    emit(json_schema(read_schema(path), path.stem), "", as_json=True)
 
 
 def _list(schema: Schema, *, as_json: bool) -> None:
