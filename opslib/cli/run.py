@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from opslib.cli.common import Json, bar, emit
+from opslib.cli.notify import telling
 from opslib.core.errors import InputError
 
 if TYPE_CHECKING:
@@ -31,6 +32,13 @@ def run(
     parameters: Annotated[
         bool, typer.Option("--parameters", help="List the runbook's parameters, and end.")
     ] = False,
+    notify: Annotated[
+        list[str] | None,
+        typer.Option("--notify", help="Setting (or address of apprise) to tell. Repeatable."),
+    ] = None,
+    notify_on: Annotated[
+        str, typer.Option("--notify-on", help="Outcomes to tell of; default: all but ok.")
+    ] = "",
     json_schema: Annotated[
         bool, typer.Option("--json-schema", help="With --parameters: as one JSON Schema.")
     ] = False,
@@ -50,10 +58,11 @@ def run(
         return
     given = _given(parameter or [])
     limit = parse_duration(deadline, name="--deadline") if deadline else None
-    with bar() as progress:
+    with telling(runbook, notify or [], notify_on) as told, bar() as progress:
         result = execute(
             runbook, given, out=out, progress=progress, html_assets=plotly_js, deadline=limit
         )
+        told(result.folder)
     emit(document(result), _text(result), as_json=json)
     if result.exit_code:
         raise typer.Exit(result.exit_code)

@@ -207,7 +207,8 @@ def _chooser(choices: tuple[Any, ...]) -> Any:
     """Let only a choice itself through: to pydantic True is 1, in strict mode too."""
 
     def check(value: Any) -> Any:
-        if any(type(value) is not type(one) for one in choices if one == value):
+        equal = [one for one in choices if one == value]
+        if equal and not any(type(one) is type(value) for one in equal):
             raise ValueError("it is not one of the choices")
         return value
 
