@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -31,3 +32,25 @@ def compare(
         emit([one.as_dict() for one in found], clean(text), as_json=json)
     if found:
         raise typer.Exit(1)
+
+
+@app.command()
+def gallery(
+    to: Annotated[Path, typer.Option("--to", help="Folder to write; index.html is the page.")],
+    out: Out = None,
+    runbook: Annotated[str, typer.Option("--runbook", help="Name; * stands for anything.")] = "",
+    outcome: Annotated[str, typer.Option("--outcome", help="ok, failed, timeout, …")] = "",
+    since: Annotated[
+        str, typer.Option("--since", help="Date, RFC 3339 time, or how long ago, such as 7d.")
+    ] = "",
+    limit: Annotated[int, typer.Option("--limit", min=1, help="Most records, newest first.")] = 200,
+    json: Json = False,
+) -> None:
+    """Write a page that lists records and finds them by typing, with a copy of each, to share."""
+    import dataclasses
+
+    from opslib.runbook.gallery import gallery as write
+    from opslib.runbook.query import Query
+
+    done = write(to, Query(runbook=runbook, outcome=outcome, since=since, limit=limit), out)
+    emit(dataclasses.asdict(done), f"{done.page}: {done.records} records", as_json=json)
