@@ -13,7 +13,7 @@ from typing import Any
 import typer
 
 from opslib import __version__
-from opslib.cli import demo, plan, records, rollout, sandbox, upgrade, watch
+from opslib.cli import demo, notify, plan, records_more, rollout, sandbox, schedule, upgrade, watch
 from opslib.cli import run as run_verb
 from opslib.core.errors import Interrupted, OpslibError
 
@@ -51,7 +51,9 @@ app.command("check")(plan.check)
 app.command("watch")(watch.watch)
 app.add_typer(rollout.app, name="rollout")
 app.command("run")(run_verb.run)
-app.add_typer(records.app, name="records")
+app.add_typer(records_more.app, name="records")
+app.add_typer(schedule.app, name="schedule")
+app.add_typer(notify.app, name="notify")
 app.command("demo")(demo.demo)
 
 

@@ -9,7 +9,8 @@ from typing import Annotated
 import typer
 
 from opslib.cli import records_verify
-from opslib.cli.common import Json, emit
+from opslib.cli.common import Json, emit, say
+from opslib.core.errors import InputError
 
 app = typer.Typer(help="The records of runs.", no_args_is_help=True, rich_markup_mode=None)
 
@@ -19,13 +20,43 @@ Out = Annotated[
 
 
 @app.command("list")
-def list_(out: Out = None, json: Json = False) -> None:
+def list_(
+    out: Out = None,
+    runbook: Annotated[str, typer.Option("--runbook", help="Name; * stands for anything.")] = "",
+    outcome: Annotated[str, typer.Option("--outcome", help="ok, failed, timeout, …")] = "",
+    since: Annotated[
+        str, typer.Option("--since", help="Date, RFC 3339 time, or how long ago, such as 7d.")
+    ] = "",
+    until: Annotated[str, typer.Option("--until", help="The same; a date means its end.")] = "",
+    resource: Annotated[
+        str,
+        typer.Option("--resource", help="Object that it reported: [KIND] [NAMESPACE/]NAME."),
+    ] = "",
+    param: Annotated[
+        list[str] | None, typer.Option("--param", help="NAME=VALUE; * in VALUE. Repeatable.")
+    ] = None,
+    person: Annotated[str, typer.Option("--person", help="Who ran it.")] = "",
+    text: Annotated[
+        str, typer.Option("--text", help="Words of its errors and outputs; all have to be there.")
+    ] = "",
+    limit: Annotated[
+        int | None, typer.Option("--limit", min=1, help="Most records to list.")
+    ] = None,
+    json: Json = False,
+) -> None:
     """List records, the newest first."""
     from opslib.core.clock import human_seconds
-    from opslib.runbook import list_records
+    from opslib.runbook.index import search
+    from opslib.runbook.query import Query
     from opslib.view.text import clean, columns
 
-    found = list_records(out)
+    query = Query(
+        *(runbook, outcome, since, until, resource, _pairs(param or []), person, text, limit)
+    )
+    answer = search(query, out)
+    for note in answer.refreshed.notes:
+        say(f"opslib: {note}")
+    found = answer.records
     rows = [
         [
             one.started[:19],
@@ -37,8 +68,18 @@ def list_(out: Out = None, json: Json = False) -> None:
         ]
         for one in found
     ]
-    text = clean("\n".join(columns([["STARTED", "RUNBOOK", "OUTCOME", "TIME", "RUN", ""], *rows])))
-    emit([dataclasses.asdict(one) for one in found], text, as_json=json)
+    lines = columns([["STARTED", "RUNBOOK", "OUTCOME", "TIME", "RUN", ""], *rows])
+    emit([dataclasses.asdict(one) for one in found], clean("\n".join(lines)), as_json=json)
+
+
+def _pairs(given: list[str]) -> tuple[tuple[str, str], ...]:
+    pairs = [one.partition("=") for one in given]
+    for name, sign, value in pairs:
+        if not sign or not name:
+            raise InputError(
+                f"--param {name}{sign}{value} is no filter", expected="--param NAME=VALUE"
+            )
+    return tuple((name, value) for name, _, value in pairs)
 
 
 @app.command()

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from opslib.cli.common import Json, bar, emit
+from opslib.cli.notify import telling
 from opslib.core.errors import InputError
 
 if TYPE_CHECKING:
@@ -40,6 +41,16 @@ def run(
     timestamp: Annotated[
         str, typer.Option("--timestamp", help="URL of a time-stamp server (RFC 3161).")
     ] = "",
+    notify: Annotated[
+        list[str] | None,
+        typer.Option("--notify", help="Setting (or address of apprise) to tell. Repeatable."),
+    ] = None,
+    notify_on: Annotated[
+        str, typer.Option("--notify-on", help="Outcomes to tell of; default: all but ok.")
+    ] = "",
+    json_schema: Annotated[
+        bool, typer.Option("--json-schema", help="With --parameters: as one JSON Schema.")
+    ] = False,
     json: Json = False,
 ) -> None:
     """Execute a runbook and leave its record; exit with the run's own code."""
@@ -49,13 +60,16 @@ def run(
     from opslib.runbook.anchor import from_environment
     from opslib.view.assets import plotly_js
 
+    if json_schema:
+        _json_schema(runbook)
+        return
     if parameters:
         _list(read_schema(find(runbook)), as_json=json)
         return
     given = _given(parameter or [])
     anchoring = from_environment(anchor, sign_key, timestamp)
     limit = parse_duration(deadline, name="--deadline") if deadline else None
-    with bar() as progress:
+    with telling(runbook, notify or [], notify_on) as told, bar() as progress:
         result = execute(
             runbook,
             given,
@@ -65,6 +79,7 @@ def run(
             deadline=limit,
             anchoring=anchoring,
         )
+        told(result.folder)
     emit(document(result), _text(result), as_json=json)
     if result.exit_code:
         raise typer.Exit(result.exit_code)
@@ -109,6 +124,14 @@ def _text(result: RunResult) -> str:
     if error:
         lines.insert(1, str(error["message"]))
     return "\n".join(lines)
+
+
+def _json_schema(name: str) -> None:
+    from opslib.runbook import find, read_schema
+    from opslib.runbook.jsonschema import json_schema
+
+    path = find(name)
+    emit(json_schema(read_schema(path), path.stem), "", as_json=True)
 
 
 def _list(schema: Schema, *, as_json: bool) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,6 +11,7 @@ from opslib.core.errors import InputError
 from opslib.runbook.folder import MANIFEST, RESULT, is_live
 from opslib.runbook.outcome import Outcome
 from opslib.runbook.places import records_folder
+from opslib.runbook.reading import read_object
 
 
 @dataclass(frozen=True)
@@ -46,7 +46,7 @@ def list_records(out: Path | None = None) -> list[RecordSummary]:
 
     A folder whose result.json cannot be read is listed with outcome "unknown" and the reason.
     """
-    found = [_summary(folder) for folder in _folders(out or records_folder())]
+    found = [summary_of(folder) for folder in _folders(out or records_folder())]
     return sorted(found, key=lambda one: (one.started, one.run_id), reverse=True)
 
 
@@ -56,7 +56,7 @@ def show(record: str | Path, out: Path | None = None) -> Record:
     Raises InputError when there is none, or more than one.
     """
     folder = _find(record, out or records_folder())
-    return Record(_summary(folder), _load(folder / RESULT), _load(folder / MANIFEST, {}))
+    return Record(summary_of(folder), _load(folder / RESULT), _load(folder / MANIFEST, {}))
 
 
 def _folders(out: Path) -> Iterator[Path]:
@@ -93,21 +93,18 @@ def _run_id(folder: Path) -> str:
 
 def _load(path: Path, default: dict[str, Any] | None = None) -> dict[str, Any]:
     try:
-        found = json.loads(path.read_bytes())
+        return read_object(path)
     except FileNotFoundError:
         if default is not None:
             return default
         raise InputError("the file is not in the record", where=str(path)) from None
-    except (OSError, ValueError) as error:
-        raise InputError(f"the file cannot be read: {error}", where=str(path)) from None
-    if not isinstance(found, dict):
-        raise InputError("the file is not a JSON object", where=str(path))
-    return found
 
 
-def _summary(folder: Path) -> RecordSummary:
+def summary_of(folder: Path) -> RecordSummary:
+    """Return one line about the record in a folder, whatever is in it."""
     try:
         result = _load(folder / RESULT)
+        _check_types(result)
         outcome, error = str(result["outcome"]), result.get("error") or {}
         if outcome == Outcome.RUNNING.value and not is_live(folder):
             outcome = Outcome.INTERRUPTED.value
@@ -127,3 +124,15 @@ def _summary(folder: Path) -> RecordSummary:
         name = folder.name.rsplit("-", 2)[0]
         run_id = _run_id(folder)
         return RecordSummary(run_id, name, "unknown", None, "", None, folder.resolve(), reason)
+
+
+def _check_types(result: dict[str, Any]) -> None:
+    """Refuse a result.json whose fields are of other types: a record may come from anybody."""
+    code, seconds = result["exit_code"], result["seconds"]
+    wrong = [key for key in ("run_id", "runbook", "started") if not isinstance(result[key], str)]
+    if code is not None and (type(code) is not int or abs(code) > 255):
+        wrong.append("exit_code")
+    if seconds is not None and (type(seconds) not in {int, float} or not 0 <= seconds < 1e12):
+        wrong.append("seconds")
+    if wrong:
+        raise TypeError(f"{', '.join(wrong)} is of another type")

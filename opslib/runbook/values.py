@@ -181,11 +181,13 @@ def _adapter(annotation: Any) -> Any:
 
 def _for_pydantic(annotation: Any) -> Any:
     """Translate our markers; let text become a Path inside lists and dicts."""
-    from pydantic import AfterValidator, Field, Strict  # noqa: PLC0415  # see _validate
+    from pydantic import AfterValidator, BeforeValidator, Field, Strict  # noqa: PLC0415  # see _validate
 
     origin, arguments = typing.get_origin(annotation), typing.get_args(annotation)
     if annotation is Path:
         return typing.Annotated[Path, Strict(strict=False)]
+    if origin is typing.Literal:
+        return typing.Annotated[annotation, BeforeValidator(_chooser(arguments))]
     if origin is typing.Annotated:
         marks = [
             Field(ge=mark.ge, le=mark.le, gt=mark.gt, lt=mark.lt)
@@ -199,6 +201,18 @@ def _for_pydantic(annotation: Any) -> Any:
     if origin in (list, dict):
         return types.GenericAlias(origin, tuple(_for_pydantic(one) for one in arguments))
     return annotation
+
+
+def _chooser(choices: tuple[Any, ...]) -> Any:
+    """Let only a choice itself through: to pydantic True is 1, in strict mode too."""
+
+    def check(value: Any) -> Any:
+        equal = [one for one in choices if one == value]
+        if equal and not any(type(one) is type(value) for one in equal):
+            raise ValueError("it is not one of the choices")
+        return value
+
+    return check
 
 
 def _matcher(mark: Pattern) -> Any:
