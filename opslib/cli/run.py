@@ -95,13 +95,14 @@ def _text(result: RunResult) -> str:
 
 
 def _list(schema: Schema, *, as_json: bool) -> None:
+    from opslib.runbook.facts import to_plain
     from opslib.view.text import columns, value
 
     rows = [
         {
             "name": one.name,
             "type": one.type,
-            "default": one.default,
+            "default": to_plain(one.default, one.name),
             "required": one.required,
             "help": one.help,
         }

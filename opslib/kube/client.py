@@ -19,6 +19,7 @@ from urllib.parse import urlencode
 import orjson
 import urllib3
 
+from opslib.core import secrecy
 from opslib.core.errors import InputError, OpslibError
 from opslib.kube.errors import ApiError, Refused, Unreachable, from_response, seconds_of
 from opslib.kube.kubeconfig import access, client
@@ -129,7 +130,7 @@ class Cluster:
         if not 200 <= response.status < 300:
             raise _refusal(response, response.data, where)
         try:
-            return orjson.loads(response.data) if response.data else {}
+            answer = orjson.loads(response.data) if response.data else {}
         except orjson.JSONDecodeError as error:
             raise ApiError(
                 response.status,
@@ -137,6 +138,9 @@ class Cluster:
                 "the answer is not JSON, so something between here and the API server wrote it",
                 where=where,
             ) from error
+        if _may_be_secret(path):
+            secrecy.note_object(answer)
+        return answer
 
     def stream(
         self,
@@ -157,7 +161,11 @@ class Cluster:
         with (cut or Cut()).reading(response):
             if response.status != 200:
                 raise _refusal(response, b"\n".join(_lines(response, where)), where)
-            yield from _lines(response, where)
+            for line in _lines(response, where):
+                if _may_be_secret(path) and line.startswith(b"{"):
+                    with contextlib.suppress(orjson.JSONDecodeError):
+                        secrecy.note_object(orjson.loads(line))
+                yield line
 
     def get(self, path: str, query: Query | None = None) -> Any:
         """GET one object."""
@@ -230,6 +238,8 @@ class Cluster:
         if body is not None:
             headers["Content-Type"] = content_type
             payload = body if isinstance(body, bytes) else orjson.dumps(body)
+            if _may_be_secret(path):
+                secrecy.note_object(body)
         url = f"{self.server}{path}"
         if query:
             url += "?" + urlencode({k: _text(v) for k, v in query.items()})
@@ -258,6 +268,8 @@ class Cluster:
         headers: dict[str, str] = {}
         self._api.update_params_for_auth(headers, [], ["BearerToken"], path, method, None)
         clean = {name: value.strip() for name, value in headers.items()}
+        for value in clean.values():  # also one that a plugin has just renewed
+            secrecy.note(value.rpartition(" ")[2], "kubeconfig/token")
         if not all(value.isascii() and value.isprintable() for value in clean.values()):
             # http.client would say so too, and quote the token.
             raise Refused(
@@ -358,6 +370,10 @@ def explain(error: BaseException, server: str) -> InputError:
     if isinstance(root, urllib3.exceptions.TimeoutError | TimeoutError):
         return Unreachable("the API server did not answer in time", where=server, hint=hint)
     return Unreachable(f"the connection broke: {_one_line(root)}", where=server, hint=hint)
+
+
+def _may_be_secret(path: str) -> bool:
+    return "/secrets" in path or path.endswith("/token")
 
 
 def _guard(may_write: Callable[[], bool], where: str) -> None:

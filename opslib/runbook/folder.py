@@ -12,6 +12,7 @@ from opslib.core.clock import stamp
 from opslib.core.errors import OpslibError
 from opslib.core.files import write_atomic
 from opslib.core.hashes import file_digest
+from opslib.runbook.redact import REDACTOR
 
 RECORD, HTML = "record.ipynb", "record.html"
 RESULT, MANIFEST, EVENTS = "result.json", "manifest.json", "events.jsonl"
@@ -31,6 +32,7 @@ class RecordFolder:
 
     def __init__(self, path: Path) -> None:
         self.path = path
+        self._redactor = REDACTOR
         self._count = 0
         self._events = os.open(
             path / EVENTS, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o644
@@ -41,11 +43,12 @@ class RecordFolder:
         """Write one file, whole or not at all; ``sync`` puts it on disk before returning.
 
         Lone surrogates, which a cell may print and UTF-8 cannot hold, become the
-        backslash escapes that JSON has for them. Raises OpslibError.
+        backslash escapes that JSON has for them. Secrets are masked. Raises OpslibError.
         """
-        path = self.path / name
+        path = self.path / self._redactor.file_name(name)
+        data = self._clean(name, text.encode("utf-8", "backslashreplace"))
         try:
-            write_atomic(path, text.encode("utf-8", "backslashreplace"), sync=sync)
+            write_atomic(path, data, sync=sync)
         except OSError as error:
             raise unwritable(path, error) from None
         return path
@@ -54,13 +57,19 @@ class RecordFolder:
         """Append one line to events.jsonl: number, time, what happened. Raises OpslibError."""
         self._count += 1
         line = {"seq": self._count, "time": stamp(), "event": name, **fields}
-        data = (json.dumps(line, ensure_ascii=False) + "\n").encode("utf-8", "backslashreplace")
+        text = json.dumps(line, ensure_ascii=False) + "\n"
+        data = self._clean(EVENTS, text.encode("utf-8", "backslashreplace"))
         try:
             written = os.write(self._events, data)
         except OSError as error:
             raise unwritable(self.path / EVENTS, error) from None
         if written != len(data):
             raise unwritable(self.path / EVENTS, OSError(28, "No space left on device"))
+
+    def _clean(self, name: str, data: bytes) -> bytes:
+        """Take the secrets out: what is written anywhere in a record went through here."""
+        is_json = name.endswith((".json", ".jsonl", ".ipynb"))
+        return self._redactor.json_data(data) if is_json else self._redactor.data(data)
 
     def digests(self) -> dict[str, str]:
         """Return the SHA-256 of every file of the record but the manifest, by name."""
