@@ -93,19 +93,30 @@ Timeout = Annotated[str, typer.Option("--timeout", help="Longest wait, such as 9
 
 def out(text: str) -> None:
     """Print a result for people on standard output."""
-    sys.stdout.write(text + "\n")
+    from opslib.runbook.redact import redacted
+
+    sys.stdout.write(redacted(text) + "\n")
     sys.stdout.flush()
 
 
 def say(text: str) -> None:
     """Print news on standard error."""
-    sys.stderr.write(text + "\n")
+    from opslib.runbook.redact import redacted
+
+    sys.stderr.write(redacted(text) + "\n")
     sys.stderr.flush()
 
 
 def emit(document: Any, text: str, *, as_json: bool) -> None:
     """Print a result once: as one JSON document, or as text for people."""
-    out(json.dumps(document, indent=2, ensure_ascii=False, default=str) if as_json else text)
+    from opslib.runbook.redact import redacted_json
+
+    if not as_json:
+        out(text)
+        return
+    shown = json.dumps(document, indent=2, ensure_ascii=False, default=str)
+    sys.stdout.write(redacted_json(shown).rstrip("\n") + "\n")
+    sys.stdout.flush()
 
 
 @contextlib.contextmanager

@@ -85,11 +85,12 @@ def _of_the_system(error: OSError) -> OpslibError:
 
 
 def _tell(error: OpslibError, *, as_json: bool) -> int:
+    from opslib.runbook.redact import redacted, redacted_json
     from opslib.view.text import clean
 
     if os.environ.get("OPSLIB_DEBUG"):
-        traceback.print_exc()
+        sys.stderr.write(redacted(traceback.format_exc()))
     if as_json:
-        sys.stdout.write(json.dumps({"error": error.as_dict()}, indent=2) + "\n")
-    sys.stderr.write(f"opslib: {clean(str(error))}\n")
+        sys.stdout.write(redacted_json(json.dumps({"error": error.as_dict()}, indent=2)) + "\n")
+    sys.stderr.write(f"opslib: {redacted(clean(str(error)))}\n")
     return error.exit_code

@@ -135,13 +135,14 @@ def _json_schema(name: str) -> None:
 
 
 def _list(schema: Schema, *, as_json: bool) -> None:
+    from opslib.runbook.facts import to_plain
     from opslib.view.text import columns, value
 
     rows = [
         {
             "name": one.name,
             "type": one.type,
-            "default": one.default,
+            "default": to_plain(one.default, one.name),
             "required": one.required,
             "help": one.help,
         }

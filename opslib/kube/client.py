@@ -7,6 +7,7 @@ they do not know.
 
 from __future__ import annotations
 
+import contextlib
 import copy
 import ssl
 from collections.abc import Callable, Iterator, Mapping
@@ -17,6 +18,7 @@ from urllib.parse import urlencode, urlsplit
 import orjson
 import urllib3
 
+from opslib.core import secrecy
 from opslib.core.errors import InputError, OpslibError
 from opslib.kube.answers import explain, lines_of, refusal
 from opslib.kube.cut import Cut
@@ -95,7 +97,7 @@ class Cluster:
         if not 200 <= response.status < 300:
             raise refusal(response, response.data, where)
         try:
-            return orjson.loads(response.data) if response.data else {}
+            answer = orjson.loads(response.data) if response.data else {}
         except orjson.JSONDecodeError as error:
             raise ApiError(
                 response.status,
@@ -103,6 +105,9 @@ class Cluster:
                 "the answer is not JSON, so something between here and the API server wrote it",
                 where=where,
             ) from error
+        if _may_be_secret(path):
+            secrecy.note_object(answer)
+        return answer
 
     def stream(
         self,
@@ -123,7 +128,11 @@ class Cluster:
         with (cut or Cut()).reading(response):
             if response.status != 200:
                 raise refusal(response, b"\n".join(lines_of(response, where)), where)
-            yield from lines_of(response, where)
+            for line in lines_of(response, where):
+                if _may_be_secret(path) and line.startswith(b"{"):
+                    with contextlib.suppress(orjson.JSONDecodeError):
+                        secrecy.note_object(orjson.loads(line))
+                yield line
 
     def get(self, path: str, query: Query | None = None) -> Any:
         """GET one object."""
@@ -196,6 +205,8 @@ class Cluster:
         if body is not None:
             headers["Content-Type"] = content_type
             payload = body if isinstance(body, bytes) else orjson.dumps(body)
+            if _may_be_secret(path):
+                secrecy.note_object(body)
         url = f"{self._prefix}{path}"
         if query:
             url += "?" + urlencode({k: _text(v) for k, v in query.items()})
@@ -225,6 +236,8 @@ class Cluster:
         headers: dict[str, str] = {}
         self._api.update_params_for_auth(headers, [], ["BearerToken"], path, method, None)
         clean = {name: value.strip() for name, value in headers.items()}
+        for value in clean.values():  # also one that a plugin has just renewed
+            secrecy.note(value.rpartition(" ")[2], "kubeconfig/token")
         if not all(value.isascii() and value.isprintable() for value in clean.values()):
             # http.client would say so too, and quote the token.
             raise Refused(
@@ -301,6 +314,10 @@ def _no_api_server(cluster: Cluster, why: str) -> InputError:
         where=cluster.server,
         expected="the address of an API server in the kubeconfig's cluster",
     )
+
+
+def _may_be_secret(path: str) -> bool:
+    return "/secrets" in path or path.endswith("/token")
 
 
 def _text(value: str | int | bool) -> str:

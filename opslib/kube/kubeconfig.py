@@ -8,6 +8,7 @@ needs no current one. https://kubernetes.io/docs/concepts/configuration/organize
 
 from __future__ import annotations
 
+import contextlib
 import os
 import shutil
 import ssl
@@ -18,6 +19,7 @@ from typing import Any
 
 import yaml
 
+from opslib.core import secrecy
 from opslib.core.errors import InputError
 from opslib.core.imports import absent
 
@@ -75,9 +77,27 @@ def access(kubeconfig: Path | str | None, context: str | None) -> Access:
         raise _unusable(str(error), merged.where) from error
     except (TypeError, ValueError, KeyError, AttributeError, OSError) as error:
         raise _unusable(_one_line(error), merged.where) from error
+    _note_credentials(configuration, merged.users.get(str(merged.contexts[name].get("user")), {}))
     _check_server(configuration, merged, name)
     _check_plugin(configuration, merged, name)
     return Access(configuration, name, str(merged.contexts[name].get("namespace") or "default"))
+
+
+def _note_credentials(configuration: Any, user: dict[str, Any]) -> None:
+    """Note what a kubeconfig holds or its plugin gave: tokens, passwords, the key."""
+    for value in configuration.api_key.values():
+        secrecy.note(str(value).rpartition(" ")[2], "kubeconfig/token")
+    for field in ("token", "password", "client-key-data"):
+        if isinstance(user.get(field), str):
+            secrecy.note(user[field], f"kubeconfig/{field}")
+    provider = user.get("auth-provider")
+    config = provider.get("config") if isinstance(provider, dict) else None
+    for field, value in config.items() if isinstance(config, dict) else ():
+        if "token" in str(field) or "secret" in str(field):
+            secrecy.note(str(value), f"kubeconfig/{field}")
+    if configuration.key_file:
+        with contextlib.suppress(OSError):
+            secrecy.note(Path(configuration.key_file).read_bytes(), "kubeconfig/client-key")
 
 
 def client(found: Access) -> Any:

@@ -9,6 +9,7 @@ import re
 from collections.abc import Iterator
 from typing import Any
 
+from opslib.core import secrecy
 from opslib.core.model import Resource
 from opslib.policy.containers import containers
 from opslib.policy.seen import Seen, items, mapping, pointer
@@ -51,6 +52,7 @@ def plain(resource: Resource) -> Iterator[Seen]:
 
 
 def _secret(resource: Resource) -> Iterator[Seen]:
+    secrecy.note_object(resource.manifest)
     for field in ("data", "stringData"):
         values = mapping(resource.manifest.get(field))
         names = sorted(str(name) for name, value in values.items() if value)

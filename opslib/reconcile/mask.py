@@ -15,6 +15,7 @@ from collections.abc import Iterator
 from functools import cache
 from typing import Any
 
+from opslib.core import secrecy
 from opslib.core.files import exclusive, private_dir, write_atomic
 from opslib.core.model import Manifest
 from opslib.core.settings import state_dir
@@ -35,6 +36,7 @@ def masked(manifest: Manifest) -> Manifest:
     """
     if not is_secret(manifest):
         return manifest
+    secrecy.note_object(manifest)
     clean = dict(manifest)
     for field in _MASKED_FIELDS:
         values = clean.get(field)

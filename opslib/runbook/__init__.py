@@ -21,10 +21,12 @@ if TYPE_CHECKING:
     from opslib.runbook.markers import Pattern, Range
     from opslib.runbook.parameters import load, read_schema
     from opslib.runbook.records import list_records, show
+    from opslib.runbook.secret import Secret
 
 _HOME = {
     "Pattern": "markers",
     "Range": "markers",
+    "Secret": "secret",
     "context": "facts",
     "find": "execute",
     "list_records": "records",
@@ -39,6 +41,7 @@ _HOME = {
 __all__ = [
     "Pattern",
     "Range",
+    "Secret",
     "context",
     "find",
     "list_records",

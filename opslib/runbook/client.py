@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import os
 import threading
 from typing import Any
 
@@ -16,7 +17,9 @@ from nbformat.v4 import new_output
 from papermill.clientwrap import PapermillNotebookClient
 
 from opslib.core.errors import OpslibError
+from opslib.core.secrecy import SOCKET
 from opslib.runbook import kernel, streams
+from opslib.runbook.channel import Channel
 from opslib.runbook.facts import ERROR_MIME
 from opslib.runbook.manager import Manager
 from opslib.runbook.notebook import runs_code, tags_of
@@ -38,6 +41,7 @@ class Client(PapermillNotebookClient):  # type: ignore[misc]  # papermill is unt
         self.session = session
         self.kernel_folder = kernel.socket_folder()
         self.km = self.own_km = kernel.new_manager(self.kernel_folder)
+        self.channel = Channel(self.kernel_folder)
         self.voice = kernel.Voice()
         self.left_early = False
         self.on_cell_executed = self._look_at_reply
@@ -105,10 +109,10 @@ class Client(PapermillNotebookClient):  # type: ignore[misc]  # papermill is unt
         return None
 
     async def _kernel(self, env: dict[str, str] | None) -> None:
-        extra = {} if env is None else {"env": env}
+        env = {**(os.environ if env is None else env), SOCKET: self.channel.address}
         end = self.voice.end
         await self.async_start_new_kernel(
-            cwd=str(self.session.cwd), stdout=end, stderr=end, **extra
+            cwd=str(self.session.cwd), stdout=end, stderr=end, env=env
         )
         self.voice.started()
         await self.async_start_new_kernel_client()
@@ -202,6 +206,7 @@ class Client(PapermillNotebookClient):  # type: ignore[misc]  # papermill is unt
         if self.kc is not None:
             self.kc.stop_channels()
         await kernel.remove(self.own_km, self.kernel_folder, now=not polite)
+        self.channel.close()
         if words := await asyncio.to_thread(self.voice.words):
             with contextlib.suppress(OpslibError):  # a full disk has been reported already
                 self.session.event("kernel-output", text=words)

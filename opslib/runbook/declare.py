@@ -20,6 +20,7 @@ from typing import Any
 
 from opslib.core.errors import InputError, OpslibError, Problems
 from opslib.runbook.markers import Pattern, Range
+from opslib.runbook.secret import Secret
 
 REQUIRED: Any = object()
 """The default of a parameter that has none."""
@@ -34,11 +35,12 @@ _SIMPLE: dict[str, Any] = {
     "List": list[Any],
     "dict": dict[str, Any],
     "Dict": dict[str, Any],
+    "Secret": Secret,
     "Any": Any,
     "None": None,
 }
 _EXPECTED_TYPE = (
-    "bool, int, float, str, Path, list, dict, Literal[...], a union of these, X | None, "
+    "bool, int, float, str, Path, list, dict, Secret, Literal[...], a union of these, X | None, "
     "or Annotated[..., Range(...)] and Annotated[..., Pattern(...)]"
 )
 

@@ -10,13 +10,15 @@ from pathlib import Path
 from typing import Any
 
 from nbclient.exceptions import CellTimeoutError, DeadKernelError
-from nbformat.v4.nbjson import writes
+from nbformat.v4.nbjson import reads, writes
 from papermill.engines import NBClientEngine, papermill_engines
 
 from opslib.core.files import write_atomic
+from opslib.runbook import secret, streams
 from opslib.runbook.client import Client
 from opslib.runbook.manager import Manager
 from opslib.runbook.outcome import Ending, Outcome, RunError, ending
+from opslib.runbook.redact import REDACTOR, redacted, redacted_json
 from opslib.runbook.session import Session
 
 NAME = "opslib"
@@ -44,6 +46,8 @@ class OpslibEngine(NBClientEngine):  # type: ignore[misc]  # papermill is untype
         mine = session or Session(save=_saver(output_path))
         if session is None and (seconds := options.get("execution_timeout")):
             mine.cell_timeout = float(seconds)
+        if session is None:
+            secret.note_given(nb)
         manager = Manager(nb, mine)
         manager.notebook_start()
         try:
@@ -54,13 +58,15 @@ class OpslibEngine(NBClientEngine):  # type: ignore[misc]  # papermill is untype
             raise
         finally:
             manager.notebook_complete()
+            if session is None:
+                _clean(nb)
         if session is None and mine.ending is not None:
             _raise(mine.ending)
         return manager.nb
 
 
 def _raise(ended: Ending) -> None:
-    text = ended.error.message if ended.error else ""
+    text = redacted(ended.error.message) if ended.error else ""
     if ended.outcome is Outcome.KERNEL_DEAD:
         raise DeadKernelError(text)
     if ended.outcome is Outcome.TIMEOUT:
@@ -72,16 +78,20 @@ def _raise(ended: Ending) -> None:
 def _saver(output_path: str | None) -> Any:
     def save(nb: Any, sync: bool) -> None:
         if output_path:
-            write_atomic(
-                Path(output_path), to_text(nb).encode(errors="backslashreplace"), sync=sync
-            )
+            data = to_text(nb).encode(errors="backslashreplace")
+            write_atomic(Path(output_path), REDACTOR.json_data(data), sync=sync)
 
     return save
 
 
 def to_text(nb: Any) -> str:
     """Serialize a notebook as nbformat does, without the cost of a validation at each save."""
-    return str(writes(nb)) + "\n"
+    return str(writes(streams.whole(nb))) + "\n"
+
+
+def _clean(nb: Any) -> None:
+    """Take the secrets out of the notebook: papermill writes it, and its errors, once more."""
+    nb.update(reads(redacted_json(to_text(nb))))
 
 
 def register() -> None:

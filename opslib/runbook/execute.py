@@ -24,6 +24,7 @@ from opslib.runbook.notebook import Notebook, read_notebook, runs_code, title_of
 from opslib.runbook.outcome import Ending, Outcome, RunError, RunResult, ending
 from opslib.runbook.parameters import schema_of
 from opslib.runbook.places import find, new_folder, new_run_id, project_root
+from opslib.runbook.redact import REDACTOR, Discreet, redacted_json
 from opslib.runbook.session import GRACE, Session
 
 __all__ = ["RunResult", "find", "run"]
@@ -108,7 +109,7 @@ def run(
         session = Session(
             save=_saver(this),
             event=this.folder.event,
-            progress=progress,
+            progress=Discreet(progress),
             cwd=workplace,
             env=_environment(this, env or {}),
             deadline=deadline,
@@ -148,7 +149,7 @@ def _begin(path: Path, source: Notebook, typed: dict[str, Any], out: Path) -> _R
     run_id = new_run_id(moment)
     around = surroundings(path, project_root(path))
     shown = {name: facts.to_plain(value, name) for name, value in typed.items()}
-    folder = RecordFolder(new_folder(out, path.stem, run_id, moment))
+    folder = RecordFolder(new_folder(out, REDACTOR.file_name(path.stem), run_id, moment))
     this = _Run(path, shown, folder, run_id, title_of(source, path.stem), around)
     folder.event("run-start", run_id=run_id, runbook=path.stem, pid=os.getpid(), parameters=shown)
     folder.write(RESULT, to_json(this.result()))
@@ -212,7 +213,7 @@ def _finish(
     this: _Run, html_assets: Callable[[], str] | None, root: Path, anchoring: Anchoring
 ) -> RunResult:
     """Write the rest of the record, the manifest and what vouches for it last."""
-    result = this.result()
+    result = json.loads(redacted_json(to_json(this.result())))
     around = this.surroundings
     this.folder.write(HTML, _page(this, result, html_assets))
     this.folder.write(RESULT, to_json(result))
@@ -247,10 +248,19 @@ def _page(this: _Run, result: dict[str, Any], html_assets: Callable[[], str] | N
     from opslib.runbook import html  # noqa: PLC0415  # nbconvert: not before the run
 
     try:
-        return html.to_html(this.nb, result, this.surroundings, html_assets)
+        return html.to_html(_without_secrets(this.nb), result, this.surroundings, html_assets)
     except Exception as error:  # noqa: BLE001  # the record must end whatever a cell put out
         this.folder.event("html-failed", error=f"{type(error).__name__}: {error}")
         return html.without_page(result, error)
+
+
+def _without_secrets(nb: Any) -> Any:
+    """Return the notebook as its file has it: a page may cut in pieces what has to be found."""
+    from nbformat import v4  # noqa: PLC0415  # see _prepared
+
+    from opslib.runbook.engine import to_text  # noqa: PLC0415  # see _saver
+
+    return v4.reads(redacted_json(to_text(nb)))
 
 
 def _counts(nb: Any) -> dict[str, int]:

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 
 from opslib.core.clock import stamp
 from opslib.core.errors import InputError, OpslibError
+from opslib.runbook.secret import Secret
 
 if TYPE_CHECKING:
     from opslib.runbook.parameters import Schema
@@ -94,6 +95,8 @@ def _unusual(value: Any, where: str) -> Any:
         return to_plain(dataclasses.asdict(value), where)
     if isinstance(value, datetime):
         return stamp(value)
+    if isinstance(value, Secret):
+        return value.reference
     if isinstance(value, date | Path):
         return str(value)
     if hasattr(value, "item") and getattr(value, "ndim", None) == 0:

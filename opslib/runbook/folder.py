@@ -13,6 +13,7 @@ from opslib.core.errors import OpslibError
 from opslib.core.files import write_atomic
 from opslib.core.hashes import file_digest
 from opslib.runbook.chain import Chain, rows, sha256
+from opslib.runbook.redact import REDACTOR
 from opslib.runbook.verify import AFTERWARDS, digest_of, headed
 
 RECORD, HTML = "record.ipynb", "record.html"
@@ -35,6 +36,7 @@ class RecordFolder:
         self.path = path
         self._chain = Chain()
         self._lock = threading.Lock()
+        self._redactor = REDACTOR
         self._events = os.open(
             path / EVENTS, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o644
         )
@@ -43,13 +45,14 @@ class RecordFolder:
     def write(self, name: str, text: str, *, sync: bool = True) -> Path:
         """Write one file, whole or not at all; ``sync`` puts it on disk before returning.
 
-        What is written is an event before: of record.ipynb each ended cell, of another
-        file its hash. Lone surrogates, which a cell may print and UTF-8 cannot hold,
-        become the backslash escapes that JSON has for them. Raises OpslibError.
+        Secrets are masked, then what is written is an event: of record.ipynb each ended
+        cell, of another file its hash. Lone surrogates, which a cell may print and UTF-8
+        cannot hold, become the backslash escapes that JSON has for them. Raises OpslibError.
         """
-        data = text.encode("utf-8", "backslashreplace")
+        name = self._redactor.file_name(name)
+        data = self._clean(name, text.encode("utf-8", "backslashreplace"))
         if name == RECORD:
-            for event, fields in self._chain.notebook(text, final=sync):
+            for event, fields in self._chain.notebook(data.decode(), final=sync):
                 self._append(event, fields)
         else:
             self._append("file", {"name": name, "sha256": sha256(data), "size": len(data)})
@@ -67,7 +70,7 @@ class RecordFolder:
         files = self.facts()
         record = self.path / RECORD
         cells = rows(record.read_bytes()) if record.is_file() else []
-        facts = json.loads(to_json(facts))
+        facts = json.loads(self._clean(MANIFEST, to_json(facts).encode()))
         self._append(
             "record-close",
             {
@@ -101,8 +104,8 @@ class RecordFolder:
 
     def _append(self, name: str, fields: dict[str, Any]) -> None:
         with self._lock:
-            body = self._chain.numbered(name, fields)
-            data, head = self._chain.link(body)
+            body = self._chain.numbered(name, fields).encode("utf-8", "backslashreplace")
+            data, head = self._chain.link(self._clean(EVENTS, body).decode())
             size = os.fstat(self._events).st_size
             try:
                 written, why = os.write(self._events, data), OSError(28, "No space left on device")
@@ -120,6 +123,11 @@ class RecordFolder:
         except OSError as error:
             raise unwritable(path, error) from None
         return path
+
+    def _clean(self, name: str, data: bytes) -> bytes:
+        """Take the secrets out: what is written anywhere in a record went through here."""
+        is_json = name.endswith((".json", ".jsonl", ".ipynb"))
+        return self._redactor.json_data(data) if is_json else self._redactor.data(data)
 
     def close(self) -> None:
         """Release the lock; the record is finished."""

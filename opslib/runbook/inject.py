@@ -10,6 +10,7 @@ from typing import Any
 
 from opslib.runbook.notebook import Notebook, tags_of
 from opslib.runbook.parameters import INJECTED_TAG, TAG
+from opslib.runbook.secret import Secret
 
 
 def inject(notebook: Notebook, given: Mapping[str, Any]) -> Notebook:
@@ -44,6 +45,8 @@ def to_source(given: Mapping[str, Any]) -> str:
 
 
 def _plain(value: Any) -> Any:
+    if isinstance(value, Secret):
+        return value.reference
     if isinstance(value, Path):
         return str(value)
     if isinstance(value, dict):

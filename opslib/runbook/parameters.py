@@ -14,6 +14,7 @@ from typing import Any, NoReturn
 from opslib.core.errors import InputError, OpslibError, Problems
 from opslib.runbook import declare, values
 from opslib.runbook.notebook import Notebook, read_notebook, source_of, tags_of
+from opslib.runbook.secret import Secret, has_secret, note_plain, secrets_in
 
 TAG = "parameters"
 INJECTED_TAG = "injected-parameters"
@@ -85,12 +86,25 @@ class Schema:
         try:
             return one.convert(given[one.name])
         except values.BadValueError as error:
+            if has_secret(one.annotation):
+                raise self._by_value(one, given[one.name]) from None
             raise InputError(
                 f"parameter {one.name} cannot be {_shown(given[one.name])}: {error}",
                 where=self._line(one),
                 expected=one.expected,
                 hint=_papermill_hint(one, given[one.name]),
             ) from None
+
+    def _by_value(self, one: Parameter, value: Any) -> InputError:
+        """Return the error for a secret that is no reference, which does not repeat it."""
+        note_plain(value, one.name)
+        return InputError(
+            f"parameter {one.name} is secret and is not given by its value",
+            where=self._line(one),
+            expected=one.expected,
+            hint=f"-p {one.name} env:NAME with the value in that variable; "
+            "and change the secret, it may be in the shell's history",
+        )
 
     def _unknown(self, name: str) -> InputError:
         close = difflib.get_close_matches(name, self.names(), n=1)
@@ -155,9 +169,12 @@ def schema_from_source(source: str, where: str) -> Schema:
         try:
             found.append(_parameter(one))
         except values.BadValueError as error:
+            shown = "a secret's value" if has_secret(one.annotation) else repr(one.default)
+            if has_secret(one.annotation):
+                note_plain(one.default, one.name)
             problems.append(
                 InputError(
-                    f"the default of parameter {one.name} is {one.default!r}: {error}",
+                    f"the default of parameter {one.name} is {shown}: {error}",
                     where=f"{where}, line {one.line}",
                     expected=values.describe(one.annotation),
                     hint="correct the default or the type",
@@ -170,6 +187,8 @@ def schema_from_source(source: str, where: str) -> Schema:
 
 def _parameter(one: declare.Declaration) -> Parameter:
     required = one.default is declare.REQUIRED
+    if has_secret(one.annotation) and values.takes_text(one.annotation):
+        raise values.BadValueError("a type that takes any text beside Secret would take values")
     return Parameter(
         name=one.name,
         type=one.type_text,
@@ -191,7 +210,7 @@ def _default(one: declare.Declaration) -> Any:
 def _fits(one: declare.Declaration) -> bool:
     if not isinstance(one.default, str):
         return True
-    return isinstance(values.parse(one.annotation, one.default), str | Path)
+    return isinstance(values.parse(one.annotation, one.default), str | Path | Secret)
 
 
 def _refuse(one: declare.Declaration) -> NoReturn:
@@ -235,5 +254,7 @@ def load(namespace: dict[str, Any]) -> Values:
     given = {name: namespace[name] for name in schema.names() if name in namespace}
     given.update({name: namespace.get(name) for name in injected if name not in known})
     typed = schema.check(given)
+    for one in secrets_in(typed):
+        one.reveal()  # known to the runner before any cell below can print it
     namespace.update(typed)
     return Values(**typed)

@@ -49,3 +49,27 @@ def _without_backspaces(text: str) -> str:
         elif kept and kept[-1] != "\n":
             kept.pop()
     return "".join(kept)
+
+
+def whole(nb: Any) -> Any:
+    """Return a notebook to be saved in which no text of a running cell lies in pieces.
+
+    A secret may lie in two pieces of output, and then none of them holds it. The notebook
+    itself stays as it is. What a running cell has begun to print of a known secret is left
+    out until the rest has come.
+    """
+    from opslib.runbook.redact import REDACTOR  # noqa: PLC0415  # only where something is saved
+
+    cells = []
+    for cell in nb.cells:
+        outputs = cell.get("outputs") or []
+        if cell.get("metadata", {}).get("opslib", {}).get("outcome") != "running" or not outputs:
+            cells.append(cell)
+            continue
+        joined = join([type(one)(one) for one in outputs])
+        for stream in ("stdout", "stderr"):
+            last = next((one for one in reversed(joined) if one.get("name") == stream), None)
+            if last is not None:
+                last["text"] = REDACTOR.begun(last["text"])
+        cells.append(type(cell)({**cell, "outputs": joined}))
+    return type(nb)({**nb, "cells": cells})

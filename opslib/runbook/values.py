@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from opslib.runbook.markers import Pattern, Range
+from opslib.runbook.secret import FORMS, Secret
 
 _INT = re.compile(r"[+-]?[0-9]+")
 _FLOAT = re.compile(r"[+-]?([0-9]+(\.[0-9]*)?|\.[0-9]+)([eE][+-]?[0-9]+)?")
@@ -26,6 +27,7 @@ _NOUN = {
     float: "a number",
     str: "text",
     Path: "a path",
+    Secret: FORMS,
     None: "null",
     type(None): "null",
 }
@@ -90,6 +92,13 @@ def _path(text: str) -> Path:
     return Path(text)
 
 
+def _secret(text: str) -> Secret:
+    try:
+        return Secret(text)
+    except ValueError:
+        raise BadValueError("it is a value, not a reference to one") from None
+
+
 def _null(text: str) -> None:
     if text not in {"null", "None"}:
         raise BadValueError("it is not null")
@@ -100,6 +109,7 @@ _READERS: dict[Any, Callable[[str], Any]] = {
     int: _int,
     float: _float,
     Path: _path,
+    Secret: _secret,
     type(None): _null,
 }
 
@@ -181,11 +191,21 @@ def _adapter(annotation: Any) -> Any:
 
 def _for_pydantic(annotation: Any) -> Any:
     """Translate our markers; let text become a Path inside lists and dicts."""
-    from pydantic import AfterValidator, BeforeValidator, Field, Strict  # noqa: PLC0415  # see _validate
+    from pydantic import (  # noqa: PLC0415  # see _validate
+        AfterValidator,
+        BeforeValidator,
+        Field,
+        InstanceOf,
+        Strict,
+    )
 
     origin, arguments = typing.get_origin(annotation), typing.get_args(annotation)
-    if annotation is Path:
-        return typing.Annotated[Path, Strict(strict=False)]
+    simple = {
+        Path: typing.Annotated[Path, Strict(strict=False)],
+        Secret: typing.Annotated[InstanceOf[Secret], BeforeValidator(_as_secret)],
+    }
+    if origin is None and annotation in simple:
+        return simple[annotation]
     if origin is typing.Literal:
         return typing.Annotated[annotation, BeforeValidator(_chooser(arguments))]
     if origin is typing.Annotated:
@@ -215,6 +235,11 @@ def _chooser(choices: tuple[Any, ...]) -> Any:
     return check
 
 
+def _as_secret(value: Any) -> Any:
+    """Turn the text of a reference inside a list or dict into a Secret."""
+    return _secret(value) if isinstance(value, str) else value
+
+
 def _matcher(mark: Pattern) -> Any:
     def check(value: Any) -> Any:
         if not re.fullmatch(mark.regex, str(value)):
@@ -236,6 +261,15 @@ def describe(annotation: Any) -> str:
     if origin is list:
         return "a JSON array" + ("" if arguments[0] is Any else f" of {describe(arguments[0])}")
     return "a JSON object" if origin is dict else _NOUN.get(annotation, "any value")
+
+
+def takes_text(annotation: Any) -> bool:
+    """Tell whether a type, or a part of it, takes any text."""
+    if annotation in (str, Any, Path):
+        return True
+    origin, arguments = typing.get_origin(annotation), typing.get_args(annotation)
+    parts = arguments[1:] if origin is dict else arguments
+    return origin is not typing.Literal and any(takes_text(one) for one in parts)
 
 
 def choices_of(annotation: Any) -> tuple[Any, ...]:

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Literal
 from urllib.parse import SplitResult, unquote, urlsplit
 
+from opslib.core import secrecy
 from opslib.core.errors import InputError
 
 FORMS = "a folder, file://, https://, http://, ssh:// or user@host:path"
@@ -103,6 +104,10 @@ def _remote(text: str, scheme: str, parts: SplitResult, port: int | None) -> Add
     host = (parts.hostname or "").lower()
     host = f"[{host}]" if ":" in host else host
     user, password = unquote(parts.username or ""), unquote(parts.password or "")
+    secrecy.note(password, "git/password")
+    secrecy.note(unquote(parts.password or "") and parts.password, "git/password")
+    if scheme != "ssh" and not password:
+        secrecy.note(user, "git/token")  # a name alone is a token, as hosts of Git have them
     _check_login(text, user if scheme == "ssh" else "", host)
     standard = {"https": 443, "http": 80, "ssh": 22}[scheme]
     place = host if port in {None, standard} else f"{host}:{port}"

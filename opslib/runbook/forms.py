@@ -1,0 +1,179 @@
+"""How one secret value may look in a file: escaped, quoted, encoded, wrapped, cut to pieces.
+
+The sinks of a record add layers (a text within JSON within HTML), so the escaped forms are
+closed over two further layers. Base64 shifts with what stands before a value (RFC 4648,
+section 4: three bytes become four characters), so it has three forms, without the characters
+at the ends that belong to neighbours.
+"""
+
+from __future__ import annotations
+
+import base64
+import html
+import json
+import re
+import shlex
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from urllib.parse import quote, quote_plus
+
+from opslib.core.secrecy import Known
+
+_WHITE = re.compile(rb"[ \t\n]")
+_WINDOW = 24
+"""A line of wrapped base64 has 64 or 76 characters: it holds such a window whole, wherever cut."""
+_MOST_FORMS = 400
+_SOUGHT = 10
+"""Bytes of a piece that are sought; the rest is compared where they are found."""
+
+
+@dataclass(frozen=True)
+class Form:
+    """One spelling of one value. ``edges``: characters beside it that also hold bits of it.
+
+    ``wrapped``: it may be broken into lines; typed arrays are not.
+    """
+
+    text: bytes
+    known: Known
+    encoded: bool = False
+    edges: tuple[int, int] = (0, 0)
+    wrapped: bool = True
+
+    @property
+    def in_pieces(self) -> bool:
+        """Tell whether a piece of it is a secret too: base64, and long words without a space."""
+        if self.encoded:
+            return True
+        return len(self.text) >= 2 * _WINDOW and not _WHITE.search(self.text)
+
+
+@dataclass(frozen=True)
+class Needle:
+    """What is sought: a piece of a form and where in the form it stands."""
+
+    text: bytes
+    form: Form
+    offset: int
+
+
+def needles(known: Known) -> Iterator[Needle]:
+    """Yield all that is sought for one value."""
+    for form in _forms(known):
+        for offset, piece in _pieces(form):
+            yield Needle(piece, form, offset)
+
+
+def _pieces(form: Form) -> Iterator[tuple[int, bytes]]:
+    """Cut base64, and long words, so that a line break or an end within them hides nothing."""
+    text, size = form.text, len(form.text)
+    starts = [0]
+    if form.wrapped and form.in_pieces and size >= 2 * _WINDOW:
+        starts = [*range(0, size - _WINDOW, _WINDOW), size - _WINDOW]
+    elif form.wrapped and form.encoded and size >= 10:
+        starts = [0, size // 2]
+    for start, stop in zip(starts, [*starts[1:], size], strict=True):
+        yield start, text[start : min(stop, start + _SOUGHT)]
+
+
+def _forms(known: Known) -> Iterator[Form]:
+    written = _written(known.value)
+    for text in written:
+        yield Form(text, known)
+    if known.weak:
+        return
+    raw = known.value.encode(errors="surrogatepass")
+    seen = set(written)
+    for code in {raw, json.dumps(known.value)[1:-1].encode()}:
+        for form in (*_base64(code, known), *_hex(code, known)):
+            if form.text not in seen:
+                seen.add(form.text)
+                yield form
+    for wide in ("utf-16-le", "utf-32-le"):  # text in typed arrays
+        for form in _base64(known.value.encode(wide, errors="surrogatepass"), known):
+            yield replace(form, wrapped=False)
+
+
+def _hex(raw: bytes, known: Known) -> Iterator[Form]:
+    for text in {raw.hex(), raw.hex().upper()}:
+        yield Form(text.encode(), known, encoded=True)
+
+
+def _base64(raw: bytes, known: Known) -> Iterator[Form]:
+    for shift in range(3):
+        code = base64.b64encode(b"\0" * shift + raw)
+        first, last = (8 * shift + 5) // 6, 8 * (shift + len(raw)) // 6
+        inner = code[first:last]
+        edges = (int(shift > 0), int(8 * (shift + len(raw)) % 6 > 0))
+        for text in {inner, inner.translate(_URL_SAFE)}:
+            yield Form(text, known, encoded=True, edges=edges)
+        if b"+" in inner or b"/" in inner:
+            yield Form(quote(inner, safe="").encode(), known, encoded=True, edges=edges)
+
+
+_URL_SAFE = bytes.maketrans(b"+/", b"-_")
+
+
+def _written(value: str) -> set[bytes]:
+    """Return the value as text in every escaped spelling, up to three layers deep."""
+    found = {value, *_quoted(value)}
+    latest = found
+    for _ in range(2):
+        latest = {form for one in latest for form in _escaped(one)} - found
+        found |= latest
+        if not latest or len(found) > _MOST_FORMS:
+            break
+    return {one.encode(errors="backslashreplace") for one in found} | {
+        one.encode(errors="surrogatepass") for one in found
+    }
+
+
+def _quoted(value: str) -> set[str]:
+    plain = value.encode(errors="surrogatepass")
+    percent = {
+        quote(plain, safe=""),
+        quote(plain),
+        quote_plus(plain),
+        quote(plain, safe="/:@!$&'()*+,;=~"),
+    }
+    lower = {_lower_percent(one) for one in percent}
+    python = {repr(value)[1:-1], ascii(value)[1:-1], repr(plain)[2:-1]}
+    shell = {shlex.quote(value).strip("'"), value.replace("'", "'\\''")}
+    return percent | lower | python | shell | _escaped(value)
+
+
+def _lower_percent(text: str) -> str:
+    head, *rest = text.split("%")
+    return "%".join([head, *(one[:2].lower() + one[2:] for one in rest)])
+
+
+def _escaped(text: str) -> set[str]:
+    """Return one layer of escapes around a text: JSON's, JavaScript's and HTML's."""
+    ascii_json = json.dumps(text)[1:-1]
+    json_text = json.dumps(text, ensure_ascii=False)[1:-1]
+    scripts = set()
+    if any(letter in text for letter in "<>&/"):
+        scripts = {
+            json_text.replace("<", "\\u003c"),
+            _each(json_text, {"<": "\\u003c", ">": "\\u003e", "&": "\\u0026"}),
+            _each(json_text, {"<": "\\u003c", ">": "\\u003e", "/": "\\u002f"}),
+            json_text.replace("/", "\\/"),
+            json_text.replace("</", "<\\/"),
+        }
+    if not any(letter in text for letter in "&<>\"'"):
+        return {ascii_json, json_text}
+    plain = html.escape(text, quote=False)
+    pages = {
+        plain,
+        html.escape(text),
+        plain.replace('"', "&quot;"),
+        plain.replace('"', "&#34;").replace("'", "&#39;"),
+        plain.replace('"', "&quot;").replace("'", "&#39;"),
+    }
+    return {ascii_json, json_text} | scripts | pages
+
+
+def _each(text: str, table: dict[str, str]) -> str:
+    for letter, escape in table.items():
+        text = text.replace(letter, escape)
+    return text
