@@ -13,7 +13,7 @@ from typing import Any
 import typer
 
 from opslib import __version__
-from opslib.cli import demo, plan, records, rollout, sandbox, upgrade, watch
+from opslib.cli import approve, demo, plan, records, rollout, sandbox, upgrade, watch
 from opslib.cli import run as run_verb
 from opslib.core.errors import Interrupted, OpslibError
 
@@ -51,6 +51,7 @@ app.command("check")(plan.check)
 app.command("watch")(watch.watch)
 app.add_typer(rollout.app, name="rollout")
 app.command("run")(run_verb.run)
+app.command("approve")(approve.approve)
 app.add_typer(records.app, name="records")
 app.command("demo")(demo.demo)
 

@@ -28,6 +28,24 @@ def run(
         Path | None, typer.Option("--out", help="Folder for records; default: outputs/.")
     ] = None,
     deadline: Annotated[str, typer.Option("--deadline", help="Longest run, such as 30m.")] = "",
+    approve: Annotated[
+        str, typer.Option("--approve", help="Let only the plan with this hash be applied.")
+    ] = "",
+    approve_from: Annotated[
+        str,
+        typer.Option(
+            "--approve-from",
+            help="An approval: a file of `opslib approve`, or commit:[REPOSITORY@]REVISION.",
+        ),
+    ] = "",
+    approvers: Annotated[
+        list[Path] | None,
+        typer.Option(
+            "--approvers",
+            help="File of keys; with any, only what one of them signed approves. Repeatable. "
+            "Added to OPSLIB_APPROVERS.",
+        ),
+    ] = None,
     parameters: Annotated[
         bool, typer.Option("--parameters", help="List the runbook's parameters, and end.")
     ] = False,
@@ -37,6 +55,7 @@ def run(
     from opslib.core.clock import parse_duration
     from opslib.runbook import find, read_schema
     from opslib.runbook import run as execute
+    from opslib.runbook.approvals import environment
     from opslib.view.assets import plotly_js
 
     if parameters:
@@ -44,9 +63,16 @@ def run(
         return
     given = _given(parameter or [])
     limit = parse_duration(deadline, name="--deadline") if deadline else None
+    env = environment(approve, approve_from, approvers or ())
     with bar() as progress:
         result = execute(
-            runbook, given, out=out, progress=progress, html_assets=plotly_js, deadline=limit
+            runbook,
+            given,
+            out=out,
+            progress=progress,
+            html_assets=plotly_js,
+            deadline=limit,
+            env=env,
         )
     emit(document(result), _text(result), as_json=json)
     if result.exit_code:
