@@ -82,12 +82,19 @@ class Story:
         self._reconcile("a release whose image cannot be pulled", "failed", timeout="12s")
         self._rollout("why it hangs, without a shell on any node")
         self._git("revert", "--no-edit", bad)
-        self._reconcile("the release is undone through Git", "ok")
+        self._reconcile("the release is undone through Git", "ok", approve=self._reviewed())
         self._rollout("the platform is whole again", require_healthy="true")
 
     def _reconcile(self, title: str, expected: str, **parameters: str) -> None:
         given = {"repo": str(self.repo), "path": "production", "mode": "apply", **parameters}
+        given.setdefault("in_advance", str("approve" not in given).lower())
         self._run("reconcile", title, expected, given)
+
+    def _reviewed(self) -> str:
+        """Plan first, as a reviewer reads it; return the hash that approves this plan alone."""
+        given = {"repo": str(self.repo), "path": "production", "mode": "plan"}
+        self._run("reconcile", "the way back is planned, to be approved", "ok", given)
+        return str(self.steps[-1][2].result["approval"]["hash"])
 
     def _rollout(self, title: str, **parameters: str) -> None:
         given = {"target": "deploy/payment-processor", "namespace": "production", **parameters}

@@ -13,7 +13,18 @@ from typing import Any
 import typer
 
 from opslib import __version__
-from opslib.cli import demo, notify, plan, records_more, rollout, sandbox, schedule, upgrade, watch
+from opslib.cli import (
+    approve,
+    demo,
+    notify,
+    plan,
+    records_more,
+    rollout,
+    sandbox,
+    schedule,
+    upgrade,
+    watch,
+)
 from opslib.cli import run as run_verb
 from opslib.core.errors import Interrupted, OpslibError
 
@@ -54,6 +65,7 @@ app.command("run")(run_verb.run)
 app.add_typer(records_more.app, name="records")
 app.add_typer(schedule.app, name="schedule")
 app.add_typer(notify.app, name="notify")
+app.command("approve")(approve.approve)
 app.command("demo")(demo.demo)
 
 

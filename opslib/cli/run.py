@@ -29,6 +29,24 @@ def run(
         Path | None, typer.Option("--out", help="Folder for records; default: outputs/.")
     ] = None,
     deadline: Annotated[str, typer.Option("--deadline", help="Longest run, such as 30m.")] = "",
+    approve: Annotated[
+        str, typer.Option("--approve", help="Let only the plan with this hash be applied.")
+    ] = "",
+    approve_from: Annotated[
+        str,
+        typer.Option(
+            "--approve-from",
+            help="An approval: a file of `opslib approve`, or commit:[REPOSITORY@]REVISION.",
+        ),
+    ] = "",
+    approvers: Annotated[
+        list[Path] | None,
+        typer.Option(
+            "--approvers",
+            help="File of keys; with any, only what one of them signed approves. Repeatable. "
+            "Added to OPSLIB_APPROVERS.",
+        ),
+    ] = None,
     parameters: Annotated[
         bool, typer.Option("--parameters", help="List the runbook's parameters, and end.")
     ] = False,
@@ -58,6 +76,7 @@ def run(
     from opslib.runbook import find, read_schema
     from opslib.runbook import run as execute
     from opslib.runbook.anchor import from_environment
+    from opslib.runbook.approvals import environment
     from opslib.view.assets import plotly_js
 
     if json_schema:
@@ -69,6 +88,7 @@ def run(
     given = _given(parameter or [])
     anchoring = from_environment(anchor, sign_key, timestamp)
     limit = parse_duration(deadline, name="--deadline") if deadline else None
+    env = environment(approve, approve_from, approvers or ())
     with telling(runbook, notify or [], notify_on) as told, bar() as progress:
         result = execute(
             runbook,
@@ -78,6 +98,7 @@ def run(
             html_assets=plotly_js,
             deadline=limit,
             anchoring=anchoring,
+            env=env,
         )
         told(result.folder)
     emit(document(result), _text(result), as_json=json)

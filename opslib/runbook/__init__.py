@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from opslib.runbook.execute import find, run
     from opslib.runbook.facts import context, report, result
+    from opslib.runbook.gates import Plan, gate
     from opslib.runbook.markers import Pattern, Range
     from opslib.runbook.parameters import load, read_schema
     from opslib.runbook.records import list_records, show
@@ -25,10 +26,12 @@ if TYPE_CHECKING:
 
 _HOME = {
     "Pattern": "markers",
+    "Plan": "gates",
     "Range": "markers",
     "Secret": "secret",
     "context": "facts",
     "find": "execute",
+    "gate": "gates",
     "list_records": "records",
     "load": "parameters",
     "read_schema": "parameters",
@@ -40,10 +43,12 @@ _HOME = {
 
 __all__ = [
     "Pattern",
+    "Plan",
     "Range",
     "Secret",
     "context",
     "find",
+    "gate",
     "list_records",
     "load",
     "read_schema",

@@ -64,6 +64,7 @@ class _Run:
             "cells": _counts(self.nb),
             "error": ended.error.as_dict() if ended and ended.error else None,
             "report": _reported(self.nb),
+            **_approval(self.nb),
         }
 
 
@@ -268,6 +269,17 @@ def _counts(nb: Any) -> dict[str, int]:
     cells = nb.cells if nb is not None else []
     outcomes = (cell.metadata.get("opslib", {}).get("outcome") for cell in cells if runs_code(cell))
     return dict(sorted(Counter(one or Outcome.NEVER_RUN.value for one in outcomes).items()))
+
+
+def _approval(nb: Any) -> dict[str, Any]:
+    """Return how the gate of the run stands, where it has one that was reached."""
+    found = [
+        output["data"][facts.APPROVAL_MIME]
+        for cell in (nb.cells if nb is not None else [])
+        for output in cell.get("outputs", [])
+        if facts.APPROVAL_MIME in output.get("data", {})
+    ]
+    return {"approval": found[-1]} if found else {}
 
 
 def _reported(nb: Any) -> dict[str, Any]:

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 
 RESULT_MIME = "application/vnd.opslib.result+json"
 ERROR_MIME = "application/vnd.opslib.error+json"
+APPROVAL_MIME = "application/vnd.opslib.approval+json"
 RUN_ID, RUN_DIR, RUNNER = "OPSLIB_RUN_ID", "OPSLIB_RUN_DIR", "OPSLIB_RUNNER_PID"
 
 
@@ -125,6 +126,11 @@ def _shell() -> Any:
     from IPython.core.getipython import get_ipython  # noqa: PLC0415  # only a kernel has it
 
     return get_ipython()
+
+
+def in_kernel() -> bool:
+    """Tell whether something shows what is displayed."""
+    return _shell() is not None
 
 
 def _can_ask() -> bool:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from opslib.reconcile.plan import Action, Change, Plan
+from opslib.runbook import gates
 from opslib.view.text import clean, columns, styled, value
 
 if TYPE_CHECKING:
@@ -96,6 +97,28 @@ def _notes(planned: Planned) -> list[str]:
         if problem.hint:
             lines.append(f"    to do: {clean(problem.hint)}")
     return [*lines, ""] if lines else []
+
+
+def plan_view(planned: Planned) -> gates.Plan:
+    """Return what the gate of a runbook has to know of a plan."""
+    plan = planned.prepared.plan
+    gone = [c for c in plan.writes if c.action in {Action.DELETE, Action.REPLACE}]
+    verbs = {Action.DELETE: "deletes", Action.REPLACE: "deletes and creates anew"}
+    lines = [f"{verbs[change.action]} {change.key}" for change in gone]
+    lines += [
+        f"takes over fields of {', '.join(change.takeovers)} in {change.key}"
+        for change in plan.writes
+        if change.takeovers
+    ]
+    return gates.Plan(
+        hash=plan.hash,
+        summary=f"{summary(plan)}, on {plan.server}",
+        target=plan.app,
+        consequences=(*map(clean, lines), *map(clean, plan.warnings), *map(clean, planned.waits)),
+        destructive=bool(gone),
+        empty=not plan.writes,
+        cluster=plan.cluster_uid,
+    )
 
 
 def plan_rows(plan: Plan) -> list[dict[str, Any]]:

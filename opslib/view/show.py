@@ -55,6 +55,14 @@ def table(data: pd.DataFrame, empty: str = "nothing") -> None:
     display(bundle, raw=True)
 
 
+def widget(one: Any, fallback_html: str) -> None:
+    """Show a widget, with HTML for wherever it cannot live: the record, a page without scripts."""
+    from IPython.display import display  # noqa: PLC0415  # only a kernel has it
+
+    view = one._repr_mimebundle_()  # how ipywidgets hands over its view
+    display({**view, "text/html": fallback_html}, raw=True)
+
+
 def table_html(data: pd.DataFrame) -> str:
     """Return a table as HTML; everything in it is escaped.
 

@@ -238,6 +238,7 @@ def test_no_room_for_the_record(desk: Desk, left: int) -> None:
         "path": "app",
         "app": desk.app,
         "mode": "apply",
+        "in_advance": "true",
     }
     words = [word for name, value in given.items() for word in ("-p", name, value)]
     ended = desk.opslib("run", "reconcile", *words, "--out", "FULL", full="", left=left)
