@@ -90,6 +90,8 @@ def _make() -> None:
     alone = ("--no-index", "--no-deps", "--no-build-isolation")
     package = (*alone, "--config-settings", "editable_mode=compat", "-e", ".")
     step("installing opslib", [*PIP, *package])
+    # pip compiles what it unpacks, but not what it only links; PYTHONDONTWRITEBYTECODE may be set.
+    step("compiling opslib", [PYTHON, "-P", "-m", "compileall", "-q", "opslib"])
     UNDER_WAY.unlink()
     STAMP.write_text(_wanted() + "\n")
     version = ".".join(map(str, sys.version_info[:3]))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import shutil
 import subprocess
 import sys
 import time
@@ -15,6 +16,7 @@ from typing import Any
 from opslib.kube.client import Cluster, connect
 from opslib.sandbox import cluster
 from opslib.sandbox.binaries import own_kubectl
+from opslib.source.mirror import Mirror, Source
 
 from . import audit, load
 from .measure import Took, run
@@ -50,9 +52,10 @@ class Work:
     def empty(self) -> None:
         """Delete all objects and the inventory; what follows is a first apply.
 
-        The collections one by one: the namespace's own deletion waits for its controller's
-        clock.
+        Nothing is kept of an earlier parsing, either. The collections one by one: the
+        namespace's own deletion waits for its controller's clock.
         """
+        shutil.rmtree(Mirror.open(Source(str(self.repo))).aside, ignore_errors=True)
         with _connected(self.env) as api:
             for path in _KINDS:
                 _delete_all(api, path)
