@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import time
 from datetime import UTC, datetime
 
 from opslib.core.errors import InputError
@@ -14,6 +15,17 @@ _PART = re.compile(r"(\d+(?:\.\d+)?)(ms|s|m|h|d)")
 def now() -> datetime:
     """Return the present time in UTC."""
     return datetime.now(UTC)
+
+
+def awake() -> float:
+    """Return seconds of a clock that nobody sets and that goes on while the machine sleeps.
+
+    A term that another machine counts, as that of a lease, ends during a suspend too; Linux's
+    monotonic clock stands still in one, and its boot-time clock does not
+    (https://man7.org/linux/man-pages/man2/clock_gettime.2.html). Elsewhere: the monotonic clock.
+    """
+    which: int | None = getattr(time, "CLOCK_BOOTTIME", None)
+    return time.monotonic() if which is None else time.clock_gettime(which)
 
 
 def stamp(moment: datetime | None = None) -> str:

@@ -12,11 +12,10 @@ import math
 import os
 import secrets
 import socket
-import time
 from dataclasses import dataclass
 from typing import Any
 
-from opslib.core.clock import stamp
+from opslib.core.clock import awake, stamp
 from opslib.core.errors import LockBusy
 from opslib.kube.client import Cluster
 from opslib.kube.errors import ApiError
@@ -59,11 +58,11 @@ class Lease:
         By the monotonic clock from before the renewal was sent, so a process that was
         frozen and woken up answers False without asking anybody.
         """
-        return time.monotonic() < self._held_until
+        return awake() < self._held_until
 
     def try_acquire(self) -> bool:
         """Take or renew the lease; False when another holder's term may still run."""
-        asked = time.monotonic()
+        asked = awake()
         live = self._cluster.find(f"{self._collection}/{self.name}")
         if live is None:
             return self._write("POST", self._collection, self._fresh(None), asked)
@@ -118,9 +117,9 @@ class Lease:
     def _expired(self, spec: dict[str, Any]) -> bool:
         mark = f"{spec.get('holderIdentity')} {spec.get('renewTime')}"
         if mark != self._seen[0]:
-            self._seen = (mark, time.monotonic())
+            self._seen = (mark, awake())
         term = float(spec.get("leaseDurationSeconds") or self.duration)
-        return time.monotonic() - self._seen[1] > term
+        return awake() - self._seen[1] > term
 
     def _fresh(self, old: dict[str, Any] | None) -> dict[str, Any]:
         moment = stamp()

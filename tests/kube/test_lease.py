@@ -5,9 +5,11 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 
 import pytest
 
+from opslib.core.clock import awake
 from opslib.core.errors import LockBusy
 from opslib.kube.client import Cluster
 from opslib.kube.lease import Lease, identity
@@ -33,6 +35,12 @@ def wait_acquired(lease: Lease, seconds: float = 10) -> float:
             return time.monotonic() - began
         time.sleep(0.1)
     pytest.fail(f"{lease.holder} did not get the lease")
+
+
+def test_the_term_is_counted_while_the_machine_sleeps() -> None:
+    """It is the clock of the kernel's uptime, which a suspend does not stop."""
+    uptime = float(Path("/proc/uptime").read_text().split()[0])
+    assert uptime - 0.1 <= awake() <= uptime + 5
 
 
 def test_identities_differ() -> None:
