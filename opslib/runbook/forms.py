@@ -29,15 +29,18 @@ _SOUGHT = 10
 
 @dataclass(frozen=True)
 class Form:
-    """One spelling of one value. ``edges``: characters beside it that also hold bits of it.
+    """One spelling of one value.
 
-    ``wrapped``: it may be broken into lines; typed arrays are not.
+    ``edges``: characters beside it that also hold bits of it. ``phase``: the place of its first
+    character in a group of four of base64. ``wrapped``: it may be broken into lines; typed
+    arrays are not.
     """
 
     text: bytes
     known: Known
     encoded: bool = False
     edges: tuple[int, int] = (0, 0)
+    phase: int = 0
     wrapped: bool = True
 
     @property
@@ -80,7 +83,7 @@ def _forms(known: Known) -> Iterator[Form]:
     written = _written(known.value)
     for text in written:
         yield Form(text, known)
-    if known.weak:
+    if known.weak or known.line:
         return
     raw = known.value.encode(errors="surrogatepass")
     seen = set(written)
@@ -106,7 +109,7 @@ def _base64(raw: bytes, known: Known) -> Iterator[Form]:
         inner = code[first:last]
         edges = (int(shift > 0), int(8 * (shift + len(raw)) % 6 > 0))
         for text in {inner, inner.translate(_URL_SAFE)}:
-            yield Form(text, known, encoded=True, edges=edges)
+            yield Form(text, known, encoded=True, edges=edges, phase=first)
         if b"+" in inner or b"/" in inner:
             yield Form(quote(inner, safe="").encode(), known, encoded=True, edges=edges)
 

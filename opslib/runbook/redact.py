@@ -34,6 +34,7 @@ _FILL = b"Kioq"
 _HEAD, _TAIL = 4, 400
 """Bytes that a value has to have begun with, and characters in which that is looked for."""
 _CODE = re.compile(rb"[A-Za-z0-9+/_-]")
+_CODES = re.compile(rb"[A-Za-z0-9+/_-]*+")
 _HOPS = re.compile(
     rb'(?:\\+u001b\[[0-9;?]*[A-Za-z]|\x1b\[[0-9;?]*[A-Za-z]|\\+[nr]|[\r\n]|(?:\\n)?",[\r\n]\s*")+'
 )
@@ -52,7 +53,7 @@ _ESCAPE = re.compile(rb"(?<!\\)(?:\\\\)*(\\(?:u[0-9a-fA-F]{0,3})?)\Z")
 class _Span:
     """A place to mask: bytes ``start`` to ``end``; ``key`` tells equal values from others.
 
-    ``risky``: the value may be a piece of JSON's own structure.
+    ``phase``: see forms.Form. ``risky``: the value may be a piece of JSON's own structure.
     """
 
     start: int
@@ -60,6 +61,7 @@ class _Span:
     label: str
     key: object
     encoded: bool = False
+    phase: int = 0
     risky: bool = False
 
 
@@ -198,7 +200,11 @@ class Redactor:
                         done[id(form)] = span.end
                         yield span
             for rule in self._rules.get(word, ()):
-                if (place := patterns.find(rule, data, start)) is not None:
+                if start < done.get(id(rule), 0):
+                    continue
+                place, until = patterns.find(rule, data, start)
+                done[id(rule)] = until
+                if place is not None:
                     yield _Span(*place, rule.label, data[place[0] : place[1]])
 
 
@@ -221,7 +227,8 @@ def _follow(data: bytes, form: Form, offset: int, start: int, end: int) -> _Span
     if first and (cut := _ESCAPE.search(data, max(0, first - 40), first)):
         first = cut.start(1)  # a mask must not leave half an escape
     risky = '"' in known.value or _NUMBER.fullmatch(known.value) is not None
-    return _Span(first, last, known.label, known.value, form.encoded, risky)
+    phase = form.phase - (start - offset - first)
+    return _Span(first, last, known.label, known.value, form.encoded, phase, risky)
 
 
 def _on(data: bytes, rest: bytes, at: int) -> tuple[int, int]:
@@ -302,8 +309,7 @@ def _replaced(data: bytes, spans: Iterable[_Span], mask: Callable[[_Span], bytes
     place = 0
     for span in _merged(spans):
         pieces.append(data[place : span.start])
-        run = _run(data, span) if span.encoded else None
-        pieces.append(mask(span) if run is None else _filled(data, span, run))
+        pieces.append(_filled(data, span) if _is_within_more(data, span) else mask(span))
         place = span.end
     pieces.append(data[place:])
     return b"".join(pieces)
@@ -323,24 +329,20 @@ def _merged(spans: Iterable[_Span]) -> Iterator[_Span]:
         yield last
 
 
-def _run(data: bytes, span: _Span) -> int | None:
-    """Return where the base64 around a place begins, if there is much more of it."""
+def _is_within_more(data: bytes, span: _Span) -> bool:
+    """Tell whether much more base64 is around a place: an array or an image, not a text."""
+    if not span.encoded:
+        return False
     reach = 3 * (span.end - span.start) + 120
-    start, end = span.start, span.end
-    while start > 0 and span.start - start < reach and _CODE.match(data, start - 1):
-        start -= 1
-    while end < len(data) and end - span.end < reach and _CODE.match(data, end):
-        end += 1
-    if (span.start - start) + (end - span.end) < reach:
-        return None
-    while start > 0 and _CODE.match(data, start - 1):
-        start -= 1
-    return start
+    before = _CODES.match(data[max(0, span.start - reach) : span.start][::-1])
+    after = _CODES.match(data, span.end, span.end + reach)
+    return len(before[0] if before else b"") + len(after[0] if after else b"") >= reach
 
 
-def _filled(data: bytes, span: _Span, run: int) -> bytes:
+def _filled(data: bytes, span: _Span) -> bytes:
+    """Return as much base64 of asterisks, in step with the groups around it."""
     return bytes(
-        _FILL[(place - run) % 4] if _CODE.match(data, place) else data[place]
+        _FILL[(place - span.start + span.phase) % 4] if _CODE.match(data, place) else data[place]
         for place in range(span.start, span.end)
     )
 
