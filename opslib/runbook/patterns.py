@@ -20,7 +20,8 @@ from dataclasses import dataclass
 class Rule:
     """``anchors`` begin where ``regex`` is tried; its group "s" is the secret.
 
-    ``longest``: what begins with a longer row of letters and digits is no such token.
+    ``rest``: what follows the secret's beginning and belongs to it. ``longest``: what begins
+    with a longer row of letters and digits is no such token.
     """
 
     label: str
@@ -28,6 +29,7 @@ class Rule:
     regex: re.Pattern[bytes]
     longest: int = 0
     accept: Callable[[bytes, bytes], bool] | None = None
+    rest: re.Pattern[bytes] | None = None
 
 
 def find(rule: Rule, data: bytes, at: int) -> tuple[tuple[int, int] | None, int]:
@@ -45,7 +47,11 @@ def find(rule: Rule, data: bytes, at: int) -> tuple[tuple[int, int] | None, int]
         return None, at + 1
     if rule.accept is not None and not rule.accept(match[0], match["s"]):
         return None, at + 1
-    return match.span("s"), match.end("s")
+    start, end = match.span("s")
+    if rule.rest is not None:
+        rest = rule.rest.match(data, end)
+        end = rest.end() if rest else end
+    return (start, end), end
 
 
 _RUN = re.compile(rb"[\w-]*+")
@@ -61,7 +67,7 @@ _NO_VALUE = re.compile(
     rb"|\.{0,2}/.*|.*://.*|(?:env|file|vault|sha\d+|arn|ref\+\w+):.*"  # a place, a reference
     rb"|[\d:.TZ+-]+"  # a number, a time, an address
     rb"|[\w.-]+\.[\w.-]+/[\w.-]+"  # a name of Kubernetes
-    rb"|Ag[A-Za-z0-9+/=]{200,}"  # sealed for the cluster, public by design
+    rb"|Ag[A-Za-z0-9+/=]{120,}"  # sealed for the cluster, public by design
     rb"|vault:v\d+:.*)"
 )
 _LOOK = 64
@@ -123,8 +129,9 @@ _ASSIGNED = re.compile(
     rb"|credential|pwd)s?(?:[_-]?(?:key|value|data|id))?" + _QUOTE + rb"[ \t]{0,4}"
     rb"(?:=>|:=|==?|:|</t[hd]>(?:\\n|\s){0,40}<td[^<>]{0,80}>)[ \t]{0,4}"
     + _QUOTE
-    + rb"""(?P<s>[^\s"'\\<>&,;(){}\[\]|`]{8,8192})"""
+    + rb"""(?P<s>[^\s"'\\<>&,;(){}\[\]|`]{8,128})"""
 )
+_ASSIGNED_REST = re.compile(rb"""[^\s"'\\<>&,;(){}\[\]|`]*+""")
 _JOINT = rb"""(?:\\{1,4}[nr]|[\r\n \t])*(?:",[\r\n \t]*")?"""
 _PEM = re.compile(
     rb"-----BEGIN [A-Z0-9 ]{0,30}PRIVATE KEY(?: BLOCK)?-----"
@@ -221,5 +228,6 @@ RULES: tuple[Rule, ...] = (
         (*_cased(*_NAMES), b"apiKey", b"accessKey", b"privateKey", b"pwd=", b"PWD="),
         _ASSIGNED,
         accept=_random,
+        rest=_ASSIGNED_REST,
     ),
 )

@@ -35,17 +35,16 @@ _HEAD, _TAIL = 4, 400
 """Bytes that a value has to have begun with, and characters in which that is looked for."""
 _CODE = re.compile(rb"[A-Za-z0-9+/_-]")
 _CODES = re.compile(rb"[A-Za-z0-9+/_-]*+")
-_HOPS = re.compile(
-    rb'(?:\\+u001b\[[0-9;?]*[A-Za-z]|\x1b\[[0-9;?]*[A-Za-z]|\\+[nr]|[\r\n]|(?:\\n)?",[\r\n]\s*")+'
-)
-_HOPS_BACK = re.compile(
-    rb'(?:\\+u001b\[[0-9;?]*[A-Za-z]|\x1b\[[0-9;?]*[A-Za-z]|\\+[nr]|[\r\n]|(?:\\n)?",[\r\n]\s*")+\Z'
-)
+_HOP = rb'(?:\\+u001b\[[0-9;?]*[A-Za-z]|\x1b\[[0-9;?]*[A-Za-z]|",[\r\n]\s*"|\\+[nr]|[\r\n])'
+"""What may stand between two pieces of a value: colours, the next text of a list, a new line."""
+_NEXT, _BEFORE = re.compile(_HOP), re.compile(_HOP + rb"\Z")
+_MOST_HOPS = 8
 _COLOURS = (b"\x1b[", b"\\u001b[")
 _ANSI = re.compile(rb"(?:\\u001b|\x1b)\[[0-9;?]*[A-Za-z]")
 _WORD = frozenset(b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789_")
 _MASK = re.compile(f"{secrecy.OPEN}secret:([^{secrecy.CLOSE}]*){secrecy.CLOSE}")
 _NUMBER = re.compile(r"[0-9.eE+-]+")
+# The beginning of an escape, of which a mask must not leave half.
 _ESCAPE = re.compile(rb"(?<!\\)(?:\\\\)*(\\(?:u[0-9a-fA-F]{0,3})?)\Z")
 
 
@@ -218,6 +217,8 @@ def _follow(data: bytes, form: Form, offset: int, start: int, end: int) -> _Span
         matched = before + after + end - start
         if matched < (min(len(text), _SHORTEST) if form.in_pieces else len(text)):
             return None
+        if cut := _ESCAPE.search(data, max(first, last - 40), last):
+            last = cut.start(1)
     if known.weak and not _alone(data, first, last):
         return None
     if form.edges[0] and first > 1 and data[first - 2] != 0x5C and _CODE.match(data, first - 1):
@@ -225,7 +226,7 @@ def _follow(data: bytes, form: Form, offset: int, start: int, end: int) -> _Span
     if form.edges[1] and _CODE.match(data, last):
         last += 1
     if first and (cut := _ESCAPE.search(data, max(0, first - 40), first)):
-        first = cut.start(1)  # a mask must not leave half an escape
+        first = cut.start(1)
     risky = '"' in known.value or _NUMBER.fullmatch(known.value) is not None
     phase = form.phase - (start - offset - first)
     return _Span(first, last, known.label, known.value, form.encoded, phase, risky)
@@ -233,38 +234,30 @@ def _follow(data: bytes, form: Form, offset: int, start: int, end: int) -> _Span
 
 def _on(data: bytes, rest: bytes, at: int) -> tuple[int, int]:
     """Follow the rest of a form over line breaks; return where it ends and its length."""
-    count, place = 0, at
+    count, place, hops = 0, at, 0
     while count < len(rest) and place < len(data):
-        step = _common(data[place : place + len(rest) - count], rest[count:])
-        count, place = count + step, place + step
-        at = place if step else at
-        if count == len(rest):
+        if step := _common(data[place : place + len(rest) - count], rest[count:]):
+            count, place, hops = count + step, place + step, 0
+            at = place
+        hop = _NEXT.match(data, place, place + 400)
+        if hop is None or count == len(rest) or hops == _MOST_HOPS:
             break
-        hop = _HOPS.match(data, place, place + 400)
-        if hop is None:
-            break
-        place = hop.end()
-        if data[place : place + 1] != rest[count : count + 1]:
-            break
+        place, hops = hop.end(), hops + 1
     return at, count
 
 
 def _back(data: bytes, head: bytes, at: int) -> tuple[int, int]:
     """Follow the head of a form backwards; return where it begins and its length."""
-    count, place = 0, at
+    count, place, hops = 0, at, 0
     while count < len(head) and place > 0:
         left = len(head) - count
-        step = _common(data[max(0, place - left) : place][::-1], head[:left][::-1])
-        count, place = count + step, place - step
-        at = place if step else at
-        if count == len(head):
+        if step := _common(data[max(0, place - left) : place][::-1], head[:left][::-1]):
+            count, place, hops = count + step, place - step, 0
+            at = place
+        hop = _BEFORE.search(data, max(0, place - 60), place)
+        if hop is None or count == len(head) or hops == _MOST_HOPS:
             break
-        hop = _HOPS_BACK.search(data, max(0, place - 60), place)
-        if hop is None:
-            break
-        place = hop.start()
-        if data[place - 1 : place] != head[len(head) - count - 1 : len(head) - count]:
-            break
+        place, hops = hop.start(), hops + 1
     return at, count
 
 
