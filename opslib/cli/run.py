@@ -132,7 +132,8 @@ def _given(pairs: Sequence[str]) -> dict[str, str]:
     for pair in pairs:
         name, sign, value = pair.partition("=")
         if not sign or not name.isidentifier():
-            raise InputError(f"-p {pair} is not a parameter", expected="-p NAME VALUE")
+            # Only the name: what follows may be a secret.
+            raise InputError(f"-p {name} is not a parameter", expected="-p NAME VALUE")
         if name in given:
             raise InputError(f"parameter {name} is given twice", where=f"-p {name}")
         given[name] = value

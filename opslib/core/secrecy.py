@@ -71,12 +71,16 @@ platform"""
 
 @dataclass(frozen=True)
 class Known:
-    """One secret value. ``number`` counts from 1 in the order of noting; weak: see ``note``."""
+    """One secret value. ``number`` counts from 1 in the order of noting; weak: see ``note``.
+
+    ``line``: it is one line of a longer value, which is sought in all encodings itself.
+    """
 
     value: str
     label: str
     number: int
     weak: bool = False
+    line: bool = False
 
     def __repr__(self) -> str:
         return f"Known({self.label!r}, #{self.number})"
@@ -101,14 +105,16 @@ class Registry:
         with self._lock:
             for one, name in [(text, label), *_parts(text, label)]:
                 self._add(one[:MOST_BYTES], name)
+            for one in _lines(text):
+                self._add(one, label, line=True)
 
-    def _add(self, text: str, label: str) -> None:
+    def _add(self, text: str, label: str, *, line: bool = False) -> None:
         if text in self._known or not sought(text, label):
             return
         if self.tell is not None:
             self.tell(text, label)
         self._count += 1
-        self._known[text] = Known(text, _clean(label), self._count, weak=is_weak(text))
+        self._known[text] = Known(text, _clean(label), self._count, is_weak(text), line)
         if len(self._known) > MOST_VALUES:
             del self._known[next(iter(self._known))]
         self.version += 1
@@ -153,14 +159,19 @@ def _parts(text: str, label: str) -> Iterator[tuple[str, str]]:
         with contextlib.suppress(ValueError, RecursionError):
             yield from _leaves(json.loads(text), label, telling=False)
     if "\n" in text.strip():
-        for line in text.splitlines():
-            if len(line.strip()) >= 16 and not line.lstrip().startswith(("-----", "#")):
-                yield line.strip(), label
         for name, value in _LINE.findall(text):
             if _TELLING.search(name):
                 yield value, f"{label}/{name}"
     elif text != text.strip():
         yield text.strip(), label
+
+
+def _lines(text: str) -> Iterator[str]:
+    """Return the lines of a longer value that are long enough to be a secret by themselves."""
+    if "\n" in text.strip():
+        for line in map(str.strip, text.splitlines()):
+            if len(line) >= 16 and not line.startswith(("-----", "#")):
+                yield line
 
 
 def _leaves(value: Any, label: str, *, telling: bool) -> Iterator[tuple[str, str]]:

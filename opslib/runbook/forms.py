@@ -15,10 +15,17 @@ import re
 import shlex
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
+from itertools import pairwise
 from urllib.parse import quote, quote_plus
 
 from opslib.core.secrecy import Known
 
+_SHORTEST_LINE = 4
+_BREAK = re.compile(
+    rb"\\+[nrvf]|\\+u00(?:1[c-e]|0[bc]|85)|\\+u202[89]|\\+x(?:1[c-e]|0[bc]|85)"
+    rb"|[\r\n\x0b\x0c\x1c-\x1e]|\xc2\x85|\xe2\x80[\xa8\xa9]"
+)
+"""Where str.splitlines cuts, plain and escaped: nbformat writes a text as such a list."""
 _WHITE = re.compile(rb"[ \t\n]")
 _WINDOW = 24
 """A line of wrapped base64 has 64 or 76 characters: it holds such a window whole, wherever cut."""
@@ -29,15 +36,18 @@ _SOUGHT = 10
 
 @dataclass(frozen=True)
 class Form:
-    """One spelling of one value. ``edges``: characters beside it that also hold bits of it.
+    """One spelling of one value.
 
-    ``wrapped``: it may be broken into lines; typed arrays are not.
+    ``edges``: characters beside it that also hold bits of it. ``phase``: the place of its first
+    character in a group of four of base64. ``wrapped``: it may be broken into lines; typed
+    arrays are not.
     """
 
     text: bytes
     known: Known
     encoded: bool = False
     edges: tuple[int, int] = (0, 0)
+    phase: int = 0
     wrapped: bool = True
 
     @property
@@ -45,7 +55,7 @@ class Form:
         """Tell whether a piece of it is a secret too: base64, and long words without a space."""
         if self.encoded:
             return True
-        return len(self.text) >= 2 * _WINDOW and not _WHITE.search(self.text)
+        return len(self.known.value) >= 2 * _WINDOW and not _WHITE.search(self.text)
 
 
 @dataclass(frozen=True)
@@ -67,6 +77,9 @@ def needles(known: Known) -> Iterator[Needle]:
 def _pieces(form: Form) -> Iterator[tuple[int, bytes]]:
     """Cut base64, and long words, so that a line break or an end within them hides nothing."""
     text, size = form.text, len(form.text)
+    if not form.encoded and len(form.known.value.splitlines()) > 1:
+        yield _longest_line(text)
+        return
     starts = [0]
     if form.wrapped and form.in_pieces and size >= 2 * _WINDOW:
         starts = [*range(0, size - _WINDOW, _WINDOW), size - _WINDOW]
@@ -76,11 +89,21 @@ def _pieces(form: Form) -> Iterator[tuple[int, bytes]]:
         yield start, text[start : min(stop, start + _SOUGHT)]
 
 
+def _longest_line(text: bytes) -> tuple[int, bytes]:
+    """Return the longest line: a notebook's file is a list of lines, each a text of its own."""
+    ends = [(0, 0), *(match.span() for match in _BREAK.finditer(text)), (len(text), len(text))]
+    lines = [(one[1], other[0]) for one, other in pairwise(ends)]
+    start, end = max(lines, key=lambda line: line[1] - line[0])
+    if end - start < _SHORTEST_LINE:
+        start, end = 0, len(text)
+    return start, text[start : min(end, start + _SOUGHT)]
+
+
 def _forms(known: Known) -> Iterator[Form]:
     written = _written(known.value)
     for text in written:
         yield Form(text, known)
-    if known.weak:
+    if known.weak or known.line:
         return
     raw = known.value.encode(errors="surrogatepass")
     seen = set(written)
@@ -106,7 +129,7 @@ def _base64(raw: bytes, known: Known) -> Iterator[Form]:
         inner = code[first:last]
         edges = (int(shift > 0), int(8 * (shift + len(raw)) % 6 > 0))
         for text in {inner, inner.translate(_URL_SAFE)}:
-            yield Form(text, known, encoded=True, edges=edges)
+            yield Form(text, known, encoded=True, edges=edges, phase=first)
         if b"+" in inner or b"/" in inner:
             yield Form(quote(inner, safe="").encode(), known, encoded=True, edges=edges)
 

@@ -18,26 +18,43 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class Rule:
-    """``anchors`` begin where ``regex`` is tried, less ``back`` bytes; group "s" is the secret."""
+    """``anchors`` begin where ``regex`` is tried; its group "s" is the secret.
+
+    ``rest``: what follows the secret's beginning and belongs to it. ``longest``: what begins
+    with a longer row of letters and digits is no such token.
+    """
 
     label: str
     anchors: tuple[bytes, ...]
     regex: re.Pattern[bytes]
-    back: int = 0
+    longest: int = 0
     accept: Callable[[bytes, bytes], bool] | None = None
+    rest: re.Pattern[bytes] | None = None
 
 
-def find(rule: Rule, data: bytes, at: int) -> tuple[int, int] | None:
-    """Return where the secret of a rule stands whose anchor is at ``at``, or None."""
-    start = max(0, at - rule.back)
-    match = (
-        rule.regex.match(data, at) if not rule.back else rule.regex.search(data, start, at + 20_000)
-    )
-    if match is None or match.end() <= at:
-        return None
+def find(rule: Rule, data: bytes, at: int) -> tuple[tuple[int, int] | None, int]:
+    """Return where the secret of a rule stands whose anchor is at ``at``, or None.
+
+    The second number is where the rule has to be tried next: what was read is not read again,
+    so that anchors in hostile numbers cost no more than their bytes.
+    """
+    if rule.longest and (run := _RUN.match(data, at)) is not None:
+        near = run.end() - rule.longest
+        if near > at:  # too long for a token: only its end may be one
+            return None, near
+    match = rule.regex.match(data, at)
+    if match is None:
+        return None, at + 1
     if rule.accept is not None and not rule.accept(match[0], match["s"]):
-        return None
-    return match.span("s")
+        return None, at + 1
+    start, end = match.span("s")
+    if rule.rest is not None:
+        rest = rule.rest.match(data, end)
+        end = rest.end() if rest else end
+    return (start, end), end
+
+
+_RUN = re.compile(rb"[\w-]*+")
 
 
 _EXAMPLE = re.compile(
@@ -50,18 +67,21 @@ _NO_VALUE = re.compile(
     rb"|\.{0,2}/.*|.*://.*|(?:env|file|vault|sha\d+|arn|ref\+\w+):.*"  # a place, a reference
     rb"|[\d:.TZ+-]+"  # a number, a time, an address
     rb"|[\w.-]+\.[\w.-]+/[\w.-]+"  # a name of Kubernetes
-    rb"|Ag[A-Za-z0-9+/=]{200,}"  # sealed for the cluster, public by design
+    rb"|Ag[A-Za-z0-9+/=]{120,}"  # sealed for the cluster, public by design
     rb"|vault:v\d+:.*)"
 )
+_LOOK = 64
+"""Bytes of a value that are looked at for what is random."""
 _DNS = re.compile(rb"[a-z0-9]+(?:[-.][a-z0-9]+)+")
 _PASSWORD = re.compile(rb"(?i)pass|pwd|key")
 
 
 def _random(whole: bytes, secret: bytes) -> bool:
     """Tell what looks random from names, references, numbers and examples."""
-    if _EXAMPLE.search(secret) or _NO_VALUE.fullmatch(secret):
+    if _EXAMPLE.search(secret, 0, _LOOK) or _NO_VALUE.fullmatch(secret):
         return False
-    if _DNS.fullmatch(secret) and not _PASSWORD.search(whole[: -len(secret)]):
+    name, secret = whole[: -len(secret)], secret[:_LOOK]
+    if _DNS.fullmatch(secret) and not _PASSWORD.search(name):
         return False
     digits = any(48 <= one <= 57 for one in secret)
     upper, lower = secret.upper() != secret, secret.lower() != secret
@@ -109,8 +129,9 @@ _ASSIGNED = re.compile(
     rb"|credential|pwd)s?(?:[_-]?(?:key|value|data|id))?" + _QUOTE + rb"[ \t]{0,4}"
     rb"(?:=>|:=|==?|:|</t[hd]>(?:\\n|\s){0,40}<td[^<>]{0,80}>)[ \t]{0,4}"
     + _QUOTE
-    + rb"""(?P<s>[^\s"'\\<>&,;(){}\[\]|`]{8,512})"""
+    + rb"""(?P<s>[^\s"'\\<>&,;(){}\[\]|`]{8,128})"""
 )
+_ASSIGNED_REST = re.compile(rb"""[^\s"'\\<>&,;(){}\[\]|`]*+""")
 _JOINT = rb"""(?:\\{1,4}[nr]|[\r\n \t])*(?:",[\r\n \t]*")?"""
 _PEM = re.compile(
     rb"-----BEGIN [A-Z0-9 ]{0,30}PRIVATE KEY(?: BLOCK)?-----"
@@ -120,11 +141,9 @@ _PEM = re.compile(
 )
 
 
-def _token(label: str, *anchors: str, regex: str) -> Rule:
-    whole = rb"(?P<s>" + regex.encode() + rb")"
-    return Rule(
-        label, tuple(one.encode() for one in anchors), re.compile(whole), accept=_no_example
-    )
+def _token(label: str, *anchors: str, regex: str, longest: int = 0) -> Rule:
+    whole = re.compile(rb"(?P<s>" + regex.encode() + rb")")
+    return Rule(label, tuple(one.encode() for one in anchors), whole, longest, _no_example)
 
 
 RULES: tuple[Rule, ...] = (
@@ -136,7 +155,12 @@ RULES: tuple[Rule, ...] = (
         *("LS0tLS1CRUdJTiBFTkNSWVBURUQgUFJJVkFURS", "LS0tLS1CRUdJTiBEU0EgUFJJVkFURS"),
         regex=r"[A-Za-z0-9+/]{60,}={0,2}",
     ),
-    _token("jwt", "eyJ", regex=r"eyJ[\w-]{10,4000}\.eyJ[\w-]{10,8000}\.[\w-]{16,2000}"),
+    _token(
+        "jwt",
+        "eyJ",
+        regex=r"eyJ[\w-]{10,2000}+\.eyJ[\w-]{10,8000}+\.[\w-]{16,2000}+",
+        longest=2000,
+    ),
     Rule(
         "bearer",
         _cased("bearer "),
@@ -204,5 +228,6 @@ RULES: tuple[Rule, ...] = (
         (*_cased(*_NAMES), b"apiKey", b"accessKey", b"privateKey", b"pwd=", b"PWD="),
         _ASSIGNED,
         accept=_random,
+        rest=_ASSIGNED_REST,
     ),
 )

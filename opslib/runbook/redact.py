@@ -14,8 +14,8 @@ import json
 import re
 import threading
 from bisect import bisect_right
-from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass, replace
+from collections.abc import Iterator
+from dataclasses import replace
 from typing import Any
 
 from ahocorasick_rs import BytesAhoCorasick, Implementation
@@ -24,43 +24,13 @@ from opslib.core import secrecy
 from opslib.core.progress import Progress
 from opslib.runbook import patterns
 from opslib.runbook.forms import Form, Needle, needles
+from opslib.runbook.spans import COLOURS, Span, follow, replaced, without_colours
 
-_SHORTEST = 16
-"""So many characters of a longer value are masked although the rest does not follow."""
 _DENSE = 3_000
 """Up to so many needles the automaton is a table (fast); above it would need too much memory."""
-_FILL = b"Kioq"
-"""Base64 of three asterisks."""
 _HEAD, _TAIL = 4, 400
 """Bytes that a value has to have begun with, and characters in which that is looked for."""
-_CODE = re.compile(rb"[A-Za-z0-9+/_-]")
-_HOPS = re.compile(
-    rb'(?:\\+u001b\[[0-9;?]*[A-Za-z]|\x1b\[[0-9;?]*[A-Za-z]|\\+[nr]|[\r\n]|(?:\\n)?",[\r\n]\s*")+'
-)
-_HOPS_BACK = re.compile(
-    rb'(?:\\+u001b\[[0-9;?]*[A-Za-z]|\x1b\[[0-9;?]*[A-Za-z]|\\+[nr]|[\r\n]|(?:\\n)?",[\r\n]\s*")+\Z'
-)
-_COLOURS = (b"\x1b[", b"\\u001b[")
-_ANSI = re.compile(rb"(?:\\u001b|\x1b)\[[0-9;?]*[A-Za-z]")
-_WORD = frozenset(b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789_")
 _MASK = re.compile(f"{secrecy.OPEN}secret:([^{secrecy.CLOSE}]*){secrecy.CLOSE}")
-_NUMBER = re.compile(r"[0-9.eE+-]+")
-_ESCAPE = re.compile(rb"(?<!\\)(?:\\\\)*(\\(?:u[0-9a-fA-F]{0,3})?)\Z")
-
-
-@dataclass(frozen=True)
-class _Span:
-    """A place to mask: bytes ``start`` to ``end``; ``key`` tells equal values from others.
-
-    ``risky``: the value may be a piece of JSON's own structure.
-    """
-
-    start: int
-    end: int
-    label: str
-    key: object
-    encoded: bool = False
-    risky: bool = False
 
 
 class Redactor:
@@ -89,7 +59,7 @@ class Redactor:
             spans = self._spans(data)
             if not spans:
                 return data, False
-            return _replaced(data, spans, self._mask), any(one.risky for one in spans)
+            return replaced(data, spans, self._mask), any(one.risky for one in spans)
 
     def text(self, text: str) -> str:
         """Return a text without secrets."""
@@ -145,7 +115,7 @@ class Redactor:
                     return text[:-_TAIL] + kept if len(text) > _TAIL else kept
         return text
 
-    def _mask(self, span: _Span) -> bytes:
+    def _mask(self, span: Span) -> bytes:
         number = self._numbers.setdefault(span.key, len(self._numbers) + 1)
         return f"{secrecy.OPEN}secret:{span.label}#{number}{secrecy.CLOSE}".encode()
 
@@ -166,183 +136,44 @@ class Redactor:
         for rule in patterns.RULES:
             for anchor in rule.anchors:
                 self._rules.setdefault(anchor, []).append(rule)
-        self._words = list({**self._places, **self._rules, **dict.fromkeys(_COLOURS)})
+        self._words = list({**self._places, **self._rules, **dict.fromkeys(COLOURS)})
         dense = len(self._words) <= _DENSE
         kind = Implementation.DFA if dense else Implementation.ContiguousNFA
         self._automaton = BytesAhoCorasick(self._words, implementation=kind)
 
-    def _spans(self, data: bytes) -> list[_Span]:
+    def _spans(self, data: bytes) -> list[Span]:
         hits = self._automaton.find_matches_as_indexes(data, overlapping=True)
         spans = list(self._found(data, hits))
-        if any(self._words[number] in _COLOURS for number, _, _ in hits):
+        if any(self._words[number] in COLOURS for number, _, _ in hits):
             spans.extend(self._between_colours(data))
         return spans
 
-    def _between_colours(self, data: bytes) -> Iterator[_Span]:
+    def _between_colours(self, data: bytes) -> Iterator[Span]:
         """Find what colour codes of a terminal cut to pieces."""
-        flat, starts, shifts = _without_colours(data)
+        flat, starts, shifts = without_colours(data)
         hits = self._automaton.find_matches_as_indexes(flat, overlapping=True)
         for span in self._found(flat, hits):
             start = span.start + shifts[bisect_right(starts, span.start) - 1]
             end = span.end - 1 + shifts[bisect_right(starts, span.end - 1) - 1] + 1
             yield replace(span, start=start, end=end)
 
-    def _found(self, data: bytes, hits: list[tuple[int, int, int]]) -> Iterator[_Span]:
+    def _found(self, data: bytes, hits: list[tuple[int, int, int]]) -> Iterator[Span]:
         done: dict[int, int] = {}
         for number, start, end in hits:
             word = self._words[number]
             for form, offset in self._places.get(word, ()):
                 if start >= done.get(id(form), 0):
-                    span = _follow(data, form, offset, start, end)
+                    span = follow(data, form, offset, start, end)
                     if span is not None:
                         done[id(form)] = span.end
                         yield span
             for rule in self._rules.get(word, ()):
-                if (place := patterns.find(rule, data, start)) is not None:
-                    yield _Span(*place, rule.label, data[place[0] : place[1]])
-
-
-def _follow(data: bytes, form: Form, offset: int, start: int, end: int) -> _Span | None:
-    """Return the place of a whole form of which one piece was found, or of most of it."""
-    text, known = form.text, form.known
-    first, last = start - offset, start - offset + len(text)
-    if first < 0 or not data.startswith(text, first):
-        first, before = _back(data, text[:offset], start)
-        last, after = _on(data, text[offset + end - start :], end)
-        matched = before + after + end - start
-        if matched < (min(len(text), _SHORTEST) if form.in_pieces else len(text)):
-            return None
-    if known.weak and not _alone(data, first, last):
-        return None
-    if form.edges[0] and first > 1 and data[first - 2] != 0x5C and _CODE.match(data, first - 1):
-        first -= 1
-    if form.edges[1] and _CODE.match(data, last):
-        last += 1
-    if first and (cut := _ESCAPE.search(data, max(0, first - 40), first)):
-        first = cut.start(1)  # a mask must not leave half an escape
-    risky = '"' in known.value or _NUMBER.fullmatch(known.value) is not None
-    return _Span(first, last, known.label, known.value, form.encoded, risky)
-
-
-def _on(data: bytes, rest: bytes, at: int) -> tuple[int, int]:
-    """Follow the rest of a form over line breaks; return where it ends and its length."""
-    count, place = 0, at
-    while count < len(rest) and place < len(data):
-        step = _common(data[place : place + len(rest) - count], rest[count:])
-        count, place = count + step, place + step
-        at = place if step else at
-        if count == len(rest):
-            break
-        hop = _HOPS.match(data, place, place + 400)
-        if hop is None:
-            break
-        place = hop.end()
-        if data[place : place + 1] != rest[count : count + 1]:
-            break
-    return at, count
-
-
-def _back(data: bytes, head: bytes, at: int) -> tuple[int, int]:
-    """Follow the head of a form backwards; return where it begins and its length."""
-    count, place = 0, at
-    while count < len(head) and place > 0:
-        left = len(head) - count
-        step = _common(data[max(0, place - left) : place][::-1], head[:left][::-1])
-        count, place = count + step, place - step
-        at = place if step else at
-        if count == len(head):
-            break
-        hop = _HOPS_BACK.search(data, max(0, place - 60), place)
-        if hop is None:
-            break
-        place = hop.start()
-        if data[place - 1 : place] != head[len(head) - count - 1 : len(head) - count]:
-            break
-    return at, count
-
-
-def _common(one: bytes, other: bytes) -> int:
-    """Return the length of the common beginning."""
-    size = min(len(one), len(other))
-    if one[:size] == other[:size]:
-        return size
-    low = 0
-    while one[low] == other[low]:
-        low += 1
-    return low
-
-
-def _alone(data: bytes, start: int, end: int) -> bool:
-    """Tell whether a word stands by itself."""
-    before = data[start - 1] if start else 32
-    if start > 1 and data[start - 2] == 0x5C and chr(before) in "nrt":
-        before = 32  # the end of an escape
-    after = data[end] if end < len(data) else 32
-    return before not in _WORD and after not in _WORD
-
-
-def _without_colours(data: bytes) -> tuple[bytes, list[int], list[int]]:
-    """Return data without colour codes; and for each piece where it begins and how far it moved."""
-    pieces, starts, shifts = [], [], []
-    flat = place = 0
-    for match in _ANSI.finditer(data):
-        pieces.append(data[place : match.start()])
-        starts.append(flat)
-        shifts.append(place - flat)
-        flat += match.start() - place
-        place = match.end()
-    pieces.append(data[place:])
-    starts.append(flat)
-    shifts.append(place - flat)
-    return b"".join(pieces), starts, shifts
-
-
-def _replaced(data: bytes, spans: Iterable[_Span], mask: Callable[[_Span], bytes]) -> bytes:
-    pieces = []
-    place = 0
-    for span in _merged(spans):
-        pieces.append(data[place : span.start])
-        run = _run(data, span) if span.encoded else None
-        pieces.append(mask(span) if run is None else _filled(data, span, run))
-        place = span.end
-    pieces.append(data[place:])
-    return b"".join(pieces)
-
-
-def _merged(spans: Iterable[_Span]) -> Iterator[_Span]:
-    last: _Span | None = None
-    for span in sorted(spans, key=lambda one: (one.start, -one.end)):
-        if last is None or span.start >= last.end:
-            if last is not None:
-                yield last
-            last = span
-        elif span.end > last.end:
-            both = last.encoded and span.encoded
-            last = replace(last, end=span.end, encoded=both)
-    if last is not None:
-        yield last
-
-
-def _run(data: bytes, span: _Span) -> int | None:
-    """Return where the base64 around a place begins, if there is much more of it."""
-    reach = 3 * (span.end - span.start) + 120
-    start, end = span.start, span.end
-    while start > 0 and span.start - start < reach and _CODE.match(data, start - 1):
-        start -= 1
-    while end < len(data) and end - span.end < reach and _CODE.match(data, end):
-        end += 1
-    if (span.start - start) + (end - span.end) < reach:
-        return None
-    while start > 0 and _CODE.match(data, start - 1):
-        start -= 1
-    return start
-
-
-def _filled(data: bytes, span: _Span, run: int) -> bytes:
-    return bytes(
-        _FILL[(place - run) % 4] if _CODE.match(data, place) else data[place]
-        for place in range(span.start, span.end)
-    )
+                if start < done.get(id(rule), 0):
+                    continue
+                place, until = patterns.find(rule, data, start)
+                done[id(rule)] = until
+                if place is not None:
+                    yield Span(*place, rule.label, data[place[0] : place[1]])
 
 
 def _is_json(data: bytes) -> bool:
