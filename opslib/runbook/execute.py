@@ -48,7 +48,7 @@ class _Run:
 
     def result(self) -> dict[str, Any]:
         """Return result.json as it is now (schemas/result.json)."""
-        ended = self.ending
+        ended, reported = self.ending, _reported(self.nb)
         return {
             "schema_version": SCHEMA_VERSION,
             "run_id": self.run_id,
@@ -62,7 +62,12 @@ class _Run:
             "parameters": self.parameters,
             "cells": _counts(self.nb),
             "error": ended.error.as_dict() if ended and ended.error else None,
-            "report": _reported(self.nb),
+            "planned": reported.get("planned"),
+            "done": reported.get("applied"),
+            "verified": reported.get("verified"),
+            "cluster": _cluster(reported.get("cluster")),
+            "report": reported,
+            **self.surroundings,
         }
 
 
@@ -258,6 +263,13 @@ def _counts(nb: Any) -> dict[str, int]:
     cells = nb.cells if nb is not None else []
     outcomes = (cell.metadata.get("opslib", {}).get("outcome") for cell in cells if runs_code(cell))
     return dict(sorted(Counter(one or Outcome.NEVER_RUN.value for one in outcomes).items()))
+
+
+def _cluster(reported: Any) -> dict[str, Any] | None:
+    """Return what a runbook said of its cluster as an object; a bare text is its name."""
+    if reported is None or isinstance(reported, dict):
+        return reported
+    return {"name": str(reported)}
 
 
 def _reported(nb: Any) -> dict[str, Any]:

@@ -12,9 +12,11 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+import jsonschema
 import pytest
 
 from opslib import runbook
+from opslib.runbook.verify import verify
 
 from .conftest import (
     LOAD,
@@ -29,6 +31,7 @@ from .conftest import (
     wait_for,
 )
 
+SCHEMAS = Path(runbook.__file__).parent / "schemas"
 Start = Callable[..., Runner]
 SLEEP = "print('asleep', flush=True)\nimport time\ntime.sleep(60)"
 STUBBORN = (
@@ -86,6 +89,10 @@ def check(name: str, folder: Path, outcome: str, exit_code: int, cells: list[str
     result = read_json(folder / "result.json")
     notebook = read_json(folder / "record.ipynb")
     manifest = read_json(folder / "manifest.json")
+    for document, kind in ((result, "result"), (manifest, "manifest")):
+        jsonschema.validate(document, read_json(SCHEMAS / f"{kind}.json"))
+    verdict = verify(folder)
+    assert verdict.state == "intact", str(verdict)
     found = outcomes(folder / "record.ipynb")
     table.append((name, result["outcome"], result["exit_code"], found))
     assert (result["outcome"], result["exit_code"]) == (outcome, exit_code), result["error"]
