@@ -36,6 +36,7 @@ MAX_DOCUMENT, MAX_LINE, MAX_FILES = 1 << 29, 1 << 26, 100_000
 
 _HASH = re.compile(rb', "hash": "([0-9a-f]{64})"\}\Z')
 _HEAD = re.compile(rb',\n  "head": "([0-9a-f]{64})"\n\}\n\Z')
+_DECODER = json.JSONDecoder()
 _LEFT = re.compile(r"\.[\w.-]+\.\w{8}\.tmp")
 _CELLS = re.compile(rb'\{\s*"cells"\s*:\s*\[')
 Data = dict[str, Any]
@@ -220,7 +221,7 @@ class Folder:
 def _json(data: bytes) -> Any:
     """Parse JSON of a stranger. Raises ValueError alone."""
     try:
-        return json.loads(data)
+        return _DECODER.decode(data.decode())
     except RecursionError:
         raise ValueError("nested too deeply") from None
 
