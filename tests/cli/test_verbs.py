@@ -33,7 +33,7 @@ VERBS = ("upgrade", "plan", "apply", "check", "watch", "run", "demo")
 GROUPS = {
     "sandbox": ("up", "down", "status", "env"),
     "rollout": ("status", "history", "undo", "describe", "logs"),
-    "records": ("list", "show"),
+    "records": ("list", "show", "verify", "export"),
 }
 
 
