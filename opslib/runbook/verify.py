@@ -555,7 +555,11 @@ def _manifest(folder: Folder, closing: Data, verdict: Verdict) -> tuple[Data, bo
     """Read manifest.json; return it, whether its bytes are as written, and what is wrong."""
     raw = folder.read(MANIFEST)
     if raw is None:
-        return {}, False, [Problem(MANIFEST, "this file was deleted, or is too large")]
+        return (
+            {},
+            False,
+            [Problem(MANIFEST, "this file was deleted, never written, or is too large")],
+        )
     head = head_of(raw)
     try:
         manifest = _object(raw)

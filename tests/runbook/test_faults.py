@@ -221,6 +221,10 @@ def _kill(runner: Runner) -> bool:
     assert killed - record.stat().st_mtime < 2.0 or _complete(notebook)
     assert set(outcomes(record)) <= {"ok", "running", "never-run"}
     assert result["outcome"] in {"running", "ok"}
+    jsonschema.validate(result, read_json(SCHEMAS / "result.json"))
+    found = verify(runner.folder())
+    # Killed between the closing event and the manifest, it looks as if that had been deleted.
+    assert found.ok or {one.file for one in found.problems} == {"manifest.json"}, str(found)
     (summary,) = runbook.list_records(runner.out)
     assert summary.outcome == ("ok" if result["outcome"] == "ok" else "interrupted")
     return bool(result["outcome"] == "ok")
