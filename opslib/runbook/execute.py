@@ -67,7 +67,8 @@ class _Run:
             "verified": reported.get("verified"),
             "cluster": _cluster(reported.get("cluster")),
             "report": reported,
-            **self.surroundings,
+            # "lock" is the lock file in the manifest; here it could be taken for a scope's.
+            **{"lock_file" if k == "lock" else k: v for k, v in self.surroundings.items()},
         }
 
 

@@ -46,7 +46,7 @@ _HASH = re.compile(rb', "hash": "([0-9a-f]{64})"\}\Z')
 _HEAD = re.compile(rb',\n  "head": "([0-9a-f]{64})"\n\}\n\Z')
 _DECODER = json.JSONDecoder()
 _LEFT = re.compile(r"\.[\w.-]+\.\w{8}\.tmp")
-_CELLS = re.compile(rb'\{\s*"cells"\s*:\s*\[')
+_CELLS = re.compile(rb'^(?:\{\s*| {1,2})"cells"\s*:\s*\[', re.MULTILINE)
 Data = dict[str, Any]
 
 NOT_PROVEN = (
@@ -368,7 +368,7 @@ class _Cell:
 
 def read_cells(data: bytes) -> list[_Cell]:
     """Read the cells one by one, up to the first that is no JSON any more."""
-    found = _CELLS.match(data)
+    found = _CELLS.search(data)
     if found is None:
         return []
     text = data.decode("utf-8", "surrogateescape")
@@ -397,7 +397,7 @@ def _skip(text: str, at: int) -> int:
 
 def _compare_cells(data: bytes, expected: Sequence[str]) -> Iterator[Problem]:
     """Name the cells of a changed notebook."""
-    if _CELLS.match(data) is None:
+    if _CELLS.search(data) is None:
         yield Problem(RECORD, "changed before its first cell")
         return
     found = read_cells(data)
@@ -759,17 +759,21 @@ def _unfinished(
 def _written(chain: _Chain, files: _Files) -> Generator[Problem, None, dict[str, list[str]]]:
     """Hold each file against the events that said it before it was written."""
     written: dict[str, list[str]] = {}
+    dropped: set[str] = set()
     for event in chain.events:
-        if event.data.get("event") == "file":
-            name, digest = str(event.data.get("name")), str(event.data.get("sha256"))
-            written.setdefault(name, []).append(digest)
+        kind, name = event.data.get("event"), str(event.data.get("name"))
+        if kind == "file":
+            written.setdefault(name, []).append(str(event.data.get("sha256")))
+            dropped.discard(name)
+        elif kind == "dropped":
+            dropped |= {one for one in written if one == name or one.startswith(f"{name}/")}
     last = chain.last.data if chain.last else {}
     for name, history in written.items():
         # Between the last event and its write the kill may have come.
         pending = last.get("event") == "file" and last.get("name") == name
         fine = history if files.live else history[-2 if pending else -1 :]
         if name not in files.digests:
-            if not pending or len(history) > 1:
+            if name not in dropped and (not pending or len(history) > 1):
                 yield Problem(name, "this file was deleted")
         elif files.digests[name] not in fine:
             yield Problem(name, "this file was changed")

@@ -18,6 +18,7 @@ import pytest
 
 from opslib import runbook
 from opslib.runbook import verify as module
+from opslib.runbook.folder import RecordFolder
 from opslib.runbook.verify import NoRecord, Problem, Verdict, headed, linked, verify
 
 from .conftest import LOAD, Make, Runner, code, parameters, text, write
@@ -495,3 +496,18 @@ def test_a_full_disk_leaves_no_torn_event(tmp_path: Path) -> None:
     assert b"the record cannot be written" in done.stderr
     found = verify(tmp_path)
     assert (found.state, named(found)) == ("unfinished", [])
+
+
+def test_what_a_run_drops_may_be_gone(tmp_path: Path) -> None:
+    """A file for the time of the run alone is dropped by an event; another one is missed."""
+    record = RecordFolder(tmp_path)
+    record.event("run-start", run_id="r", runbook="w", sync=True)
+    for name in ("parts/one", "parts/two", "kept"):
+        record.write(name, name)
+    assert verify(tmp_path).ok
+    record.drop("parts")
+    record.close()
+    assert not (tmp_path / "parts").exists()
+    assert verify(tmp_path).ok
+    (tmp_path / "kept").unlink()
+    assert named(verify(tmp_path)) == ["kept: this file was deleted"]
