@@ -79,6 +79,8 @@ class Anchoring:
                 hint="or use --anchor notes, which needs none",
             )
         if self.sign_key:
+            if os.sep in self.sign_key and not self.ssh:
+                raise InputError("there is no such key", where=f"--sign-key {self.sign_key}")
             _signer(self)
         if self.timestamp:
             if urlsplit(self.timestamp).scheme not in {"http", "https"}:
