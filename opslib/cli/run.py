@@ -145,7 +145,18 @@ def _text(result: RunResult) -> str:
     error = result.result.get("error")
     if error:
         lines.insert(1, str(error["message"]))
-    return "\n".join(lines)
+    return "\n".join([*lines, *_anchors(result)])
+
+
+def _anchors(result: RunResult) -> list[str]:
+    """Say what became of --sign-key, --anchor and --timestamp."""
+    import json
+
+    try:
+        rows = json.loads((result.folder / "anchors.json").read_bytes())["anchors"]
+    except FileNotFoundError:
+        return []
+    return [f"{one['kind']}: {one.get('error') or one['name']}" for one in rows]
 
 
 def _json_schema(name: str) -> None:

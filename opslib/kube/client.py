@@ -175,6 +175,14 @@ class Cluster:
         """Return what names this cluster for ever: the uid of its kube-system namespace."""
         return str(self.get("/api/v1/namespaces/kube-system")["metadata"]["uid"])
 
+    def about(self) -> dict[str, str | None]:
+        """Return server, version and uid for a record; uid None where it may not be read."""
+        try:
+            uid: str | None = self.uid()
+        except OpslibError:
+            uid = None
+        return {"server": self.server, "version": self.version, "uid": uid}
+
     def paced(self, go_on: Callable[[], bool] = lambda: True) -> Cluster:
         """Return the same connection for work in bulk: no more at once than the server takes.
 

@@ -79,6 +79,8 @@ class Anchoring:
                 hint="or use --anchor notes, which needs none",
             )
         if self.sign_key:
+            if os.sep in self.sign_key and not self.ssh:
+                raise InputError("there is no such key", where=f"--sign-key {self.sign_key}")
             _signer(self)
         if self.timestamp:
             if urlsplit(self.timestamp).scheme not in {"http", "https"}:
@@ -194,6 +196,12 @@ def _token(manifest: Path, url: str) -> bytes:
 # --- Git ----------------------------------------------------------------------------------------
 
 # Nothing that a repository names is started by what is done here.
+_SIGNERS = {
+    "gpg.program": "gpg",
+    "gpg.openpgp.program": "gpg",
+    "gpg.ssh.program": "ssh-keygen",
+    "gpg.ssh.defaultKeyCommand": "false",
+}
 _GIT = ("-c", "core.hooksPath=/dev/null", "-c", "core.fsmonitor=false", "-c", "gc.auto=0")
 
 
@@ -211,6 +219,8 @@ class _Git:
     def __init__(self, project: Path, asked: Anchoring) -> None:
         program = find_program("git", why="to anchor a record", hint="install git")
         signing = ["-c", f"gpg.format={'ssh' if asked.ssh else 'openpgp'}"]
+        for name, signer in _SIGNERS.items():
+            signing += ["-c", f"{name}={signer}"]
         signing += ["-c", f"user.signingKey={asked.key}"] if asked.sign_key else []
         self._words = [program, *_GIT, *signing, "-C", str(project)]
         self._env = {k: v for k, v in os.environ.items() if k not in {"GIT_DIR", "GIT_WORK_TREE"}}

@@ -46,15 +46,15 @@ class Chain:
         self.count += 1
         self._news = self._news or name == "cell-end"
 
-    def notebook(self, text: str, *, final: bool) -> Iterator[tuple[str, Row]]:
+    def notebook(self, data: bytes, *, final: bool) -> Iterator[tuple[str, Row]]:
         """Yield the events that have to be said before this notebook is written.
 
         The first time: what each cell is; then each cell that has ended since, or whose
-        output was changed by a later one. Costs the parsing of the text where there is news.
+        output was changed by a later one. Costs the parsing of the file where there is news.
         """
         if not self._news and not final:
             return
-        cells = json.loads(text)["cells"]
+        cells = json.loads(data)["cells"]
         sources = [verify.source_digest(cell) for cell in cells]
         if sources != self._sources:
             self._sources = sources

@@ -49,7 +49,7 @@ class _Run:
 
     def result(self) -> dict[str, Any]:
         """Return result.json as it is now (schemas/result.json)."""
-        ended = self.ending
+        ended, reported = self.ending, _reported(self.nb)
         return {
             "schema_version": SCHEMA_VERSION,
             "run_id": self.run_id,
@@ -63,8 +63,14 @@ class _Run:
             "parameters": self.parameters,
             "cells": _counts(self.nb),
             "error": ended.error.as_dict() if ended and ended.error else None,
-            "report": _reported(self.nb),
+            "planned": reported.get("planned"),
+            "done": reported.get("applied"),
+            "verified": reported.get("verified"),
+            "cluster": _cluster(reported.get("cluster")),
+            "report": reported,
             **_approval(self.nb),
+            # "lock" is the lock file in the manifest; here it could be taken for a scope's.
+            **{"lock_file" if k == "lock" else k: v for k, v in self.surroundings.items()},
         }
 
 
@@ -280,6 +286,13 @@ def _approval(nb: Any) -> dict[str, Any]:
         if facts.APPROVAL_MIME in output.get("data", {})
     ]
     return {"approval": found[-1]} if found else {}
+
+
+def _cluster(reported: Any) -> dict[str, Any] | None:
+    """Return what a runbook said of its cluster as an object; a bare text is its name."""
+    if reported is None or isinstance(reported, dict):
+        return reported
+    return {"name": str(reported)}
 
 
 def _reported(nb: Any) -> dict[str, Any]:

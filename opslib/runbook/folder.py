@@ -5,6 +5,7 @@ from __future__ import annotations
 import fcntl
 import json
 import os
+import shutil
 import threading
 from pathlib import Path
 from typing import Any
@@ -52,15 +53,27 @@ class RecordFolder:
         name = self._redactor.file_name(name)
         data = self._clean(name, text.encode("utf-8", "backslashreplace"))
         if name == RECORD:
-            for event, fields in self._chain.notebook(data.decode(), final=sync):
+            for event, fields in self._chain.notebook(data, final=sync):
                 self._append(event, fields)
         else:
             self._append("file", {"name": name, "sha256": sha256(data), "size": len(data)})
         return self._write(name, data, sync=sync)
 
-    def event(self, name: str, **fields: Any) -> None:
-        """Append one line to events.jsonl: number, time, what happened. Raises OpslibError."""
-        self._append(name, fields)
+    def event(self, name: str, /, *, sync: bool = False, **fields: Any) -> None:
+        """Append one line to events.jsonl: number, time, what happened; from any thread.
+
+        ``sync`` puts it on disk before returning. Raises OpslibError.
+        """
+        self._append(name, fields, clean=True)
+        if sync:
+            os.fsync(self._events)
+
+    def drop(self, name: str) -> None:
+        """Remove a file, or a folder with all that is in it, that the record needs no more."""
+        self._append("dropped", {"name": name})
+        path = self.path / name
+        shutil.rmtree(path, ignore_errors=True)
+        path.unlink(missing_ok=True)
 
     def finish(self, facts: dict[str, Any]) -> str:
         """Close the chain, write manifest.json from ``facts`` and the hashes; return its head.
@@ -70,7 +83,7 @@ class RecordFolder:
         files = self.facts()
         record = self.path / RECORD
         cells = rows(record.read_bytes()) if record.is_file() else []
-        facts = json.loads(self._clean(MANIFEST, to_json(facts).encode()))
+        facts = json.loads(self._clean(MANIFEST, to_json(facts).encode("utf-8", "replace")))
         self._append(
             "record-close",
             {
@@ -102,10 +115,13 @@ class RecordFolder:
             if one.is_file() and not one.is_symlink() and name not in own
         }
 
-    def _append(self, name: str, fields: dict[str, Any]) -> None:
+    def _append(self, name: str, fields: dict[str, Any], *, clean: bool = False) -> None:
+        """Append an event; our own ones hold hashes of what is clean, which nothing may mask."""
         with self._lock:
-            body = self._chain.numbered(name, fields).encode("utf-8", "backslashreplace")
-            data, head = self._chain.link(self._clean(EVENTS, body).decode())
+            body = self._chain.numbered(name, fields)
+            if clean:
+                body = self._clean(EVENTS, body.encode("utf-8", "backslashreplace")).decode()
+            data, head = self._chain.link(body)
             size = os.fstat(self._events).st_size
             try:
                 written, why = os.write(self._events, data), OSError(28, "No space left on device")

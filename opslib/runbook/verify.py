@@ -13,6 +13,7 @@ the record's identity, which an anchor or a signature binds to a moment or a key
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
 import os
@@ -24,6 +25,11 @@ from collections.abc import Generator, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+try:
+    import fcntl
+except ImportError:  # Windows
+    fcntl = None  # type: ignore[assignment]
+
 FORMAT = "opslib-record-1"
 RECORD, EVENTS, MANIFEST = "record.ipynb", "events.jsonl", "manifest.json"
 ANCHORS = "anchors.json"
@@ -31,13 +37,16 @@ AFTERWARDS = (ANCHORS, f"{MANIFEST}.sig", f"{MANIFEST}.asc", f"{MANIFEST}.tsr")
 """Files about the manifest, which it cannot list: anchors.json does, and seals itself by head."""
 OPEN = ("never-run", "running")
 """Outcomes of cells that have not ended."""
-MAX_DOCUMENT, MAX_LINE, MAX_FILES = 1 << 29, 1 << 26, 100_000
+MAX_DOCUMENT, MAX_LINE, MAX_FILES = 1 << 28, 1 << 26, 100_000
 """Bytes of a file and of an event that are read as a whole; entries of a folder."""
+LOOKS = 5
+"""How often a record that is being written is looked at until it stands still."""
 
 _HASH = re.compile(rb', "hash": "([0-9a-f]{64})"\}\Z')
 _HEAD = re.compile(rb',\n  "head": "([0-9a-f]{64})"\n\}\n\Z')
+_DECODER = json.JSONDecoder()
 _LEFT = re.compile(r"\.[\w.-]+\.\w{8}\.tmp")
-_CELLS = re.compile(rb'\{\s*"cells"\s*:\s*\[')
+_CELLS = re.compile(rb'^(?:\{\s*| {1,2})"cells"\s*:\s*\[', re.MULTILINE)
 Data = dict[str, Any]
 
 NOT_PROVEN = (
@@ -80,6 +89,7 @@ class Verdict:
     files: int = 0
     problems: list[Problem] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
+    open: bool = False
 
     @property
     def ok(self) -> bool:
@@ -195,7 +205,10 @@ class Folder:
                 if count > MAX_FILES:
                     self.odd.append(Problem(name, f"more than {MAX_FILES} entries; stopped"))
                     return
-                info = os.lstat(os.path.join(self.path, name))
+                try:
+                    info = os.lstat(os.path.join(self.path, name))
+                except FileNotFoundError:  # a run that goes on has put it in its place
+                    continue
                 if stat.S_ISDIR(info.st_mode):
                     todo.append(name)
                 else:
@@ -220,7 +233,7 @@ class Folder:
 def _json(data: bytes) -> Any:
     """Parse JSON of a stranger. Raises ValueError alone."""
     try:
-        return json.loads(data)
+        return _DECODER.decode(data.decode())
     except RecursionError:
         raise ValueError("nested too deeply") from None
 
@@ -270,6 +283,9 @@ class _Chain:
 def _read_chain(folder: Folder) -> _Chain:
     chain = _Chain()
     if EVENTS not in folder.sizes:
+        return chain
+    if folder.sizes[EVENTS] > MAX_DOCUMENT:
+        chain.bad(1, f"more than {MAX_DOCUMENT} bytes: these are no events")
         return chain
     with folder.open(EVENTS) as stream:
         while raw := stream.readline(MAX_LINE):
@@ -352,7 +368,7 @@ class _Cell:
 
 def read_cells(data: bytes) -> list[_Cell]:
     """Read the cells one by one, up to the first that is no JSON any more."""
-    found = _CELLS.match(data)
+    found = _CELLS.search(data)
     if found is None:
         return []
     text = data.decode("utf-8", "surrogateescape")
@@ -381,7 +397,7 @@ def _skip(text: str, at: int) -> int:
 
 def _compare_cells(data: bytes, expected: Sequence[str]) -> Iterator[Problem]:
     """Name the cells of a changed notebook."""
-    if _CELLS.match(data) is None:
+    if _CELLS.search(data) is None:
         yield Problem(RECORD, "changed before its first cell")
         return
     found = read_cells(data)
@@ -452,6 +468,18 @@ def _outside(data: bytes, cells: Sequence[_Cell]) -> Problem:
 
 def verify(path: str | os.PathLike[str]) -> Verdict:
     """Hold a record's folder against itself. Raises NoRecord for a folder that is none."""
+    verdict = _look(path)
+    for _ in range(LOOKS):
+        if verdict.ok or not verdict.open:
+            break
+        # What a run writes between two reads of one look would be told as a change.
+        before, verdict = verdict, _look(path)
+        if verdict.events == before.events and not verdict.ok:
+            break
+    return verdict
+
+
+def _look(path: str | os.PathLike[str]) -> Verdict:
     if not os.path.isdir(path):
         raise NoRecord(f"{plain(str(path))}: no such folder")
     folder = Folder(os.fspath(path))
@@ -463,6 +491,8 @@ def verify(path: str | os.PathLike[str]) -> Verdict:
     except OSError as error:
         name = os.path.basename(str(error.filename or path))
         verdict.problems.append(Problem(name, f"cannot be read: {error.strerror}"))
+    except RecursionError:
+        verdict.problems.append(Problem(".", "a file is nested more deeply than a record's are"))
     if verdict.problems:
         verdict.state = "changed"
     return verdict
@@ -470,15 +500,19 @@ def verify(path: str | os.PathLike[str]) -> Verdict:
 
 def _judge(folder: Folder, verdict: Verdict) -> None:
     # What a run that goes on writes is read before its events: those are written first.
-    open_ = MANIFEST not in folder.sizes
+    verdict.open = open_ = MANIFEST not in folder.sizes
+    live = open_ and _is_live(folder)
     notebook = folder.read(RECORD) if open_ else None
-    digests = {name: folder.digest(name) for name in folder.sizes if open_ and name != EVENTS}
+    digests: dict[str, str] = {}
+    for name in folder.sizes if open_ else ():
+        with contextlib.suppress(FileNotFoundError):  # put in its place meanwhile
+            digests[name] = folder.digest(name) if name != EVENTS else ""
     chain = _read_chain(folder)
     verdict.events = chain.last.seq if chain.last else 0
     first = chain.events[0].data if chain.events else {}
     verdict.run_id = plain(str(first.get("run_id", "")))
     if open_ and chain.closing is None:
-        verdict.problems += _unfinished(folder, chain, notebook, digests, verdict)
+        verdict.problems += _unfinished(folder, chain, notebook, _Files(digests, live), verdict)
     else:
         verdict.problems += chain.problems
         verdict.problems += _finished(folder, chain, verdict)
@@ -521,7 +555,11 @@ def _manifest(folder: Folder, closing: Data, verdict: Verdict) -> tuple[Data, bo
     """Read manifest.json; return it, whether its bytes are as written, and what is wrong."""
     raw = folder.read(MANIFEST)
     if raw is None:
-        return {}, False, [Problem(MANIFEST, "this file was deleted, or is too large")]
+        return (
+            {},
+            False,
+            [Problem(MANIFEST, "this file was deleted, never written, or is too large")],
+        )
     head = head_of(raw)
     try:
         manifest = _object(raw)
@@ -670,11 +708,31 @@ def _about(folder: Folder, there: list[str], files: Data) -> Iterator[Problem]:
 # --- a record whose run was killed, or goes on ------------------------------------------------
 
 
+@dataclass(frozen=True)
+class _Files:
+    """The files by their hashes, as read before the events; ``live``: a process still writes."""
+
+    digests: Mapping[str, str]
+    live: bool
+
+
+def _is_live(folder: Folder) -> bool:
+    """Tell whether a process holds the lock on the events; not known where there is no flock."""
+    if fcntl is None or EVENTS not in folder.sizes:
+        return False
+    with folder.open(EVENTS) as stream:
+        try:
+            fcntl.flock(stream, fcntl.LOCK_SH | fcntl.LOCK_NB)
+        except OSError:
+            return True
+    return False
+
+
 def _unfinished(
     folder: Folder,
     chain: _Chain,
     notebook: bytes | None,
-    digests: Mapping[str, str],
+    files: _Files,
     verdict: Verdict,
 ) -> Iterator[Problem]:
     verdict.state = "unfinished"
@@ -687,7 +745,7 @@ def _unfinished(
             verdict.notes.append(f"line {problem.line} of {EVENTS} was not written to its end")
         else:
             yield problem
-    written = yield from _written(chain, digests)
+    written = yield from _written(chain, files)
     for name in folder.sizes:
         if name in written or name in {RECORD, EVENTS}:
             continue
@@ -698,23 +756,26 @@ def _unfinished(
     yield from _open_notebook(chain, notebook, verdict)
 
 
-def _written(
-    chain: _Chain, digests: Mapping[str, str]
-) -> Generator[Problem, None, dict[str, list[str]]]:
+def _written(chain: _Chain, files: _Files) -> Generator[Problem, None, dict[str, list[str]]]:
     """Hold each file against the events that said it before it was written."""
     written: dict[str, list[str]] = {}
+    dropped: set[str] = set()
     for event in chain.events:
-        if event.data.get("event") == "file":
-            name, digest = str(event.data.get("name")), str(event.data.get("sha256"))
-            written.setdefault(name, []).append(digest)
+        kind, name = event.data.get("event"), str(event.data.get("name"))
+        if kind == "file":
+            written.setdefault(name, []).append(str(event.data.get("sha256")))
+            dropped.discard(name)
+        elif kind == "dropped":
+            dropped |= {one for one in written if one == name or one.startswith(f"{name}/")}
     last = chain.last.data if chain.last else {}
     for name, history in written.items():
         # Between the last event and its write the kill may have come.
         pending = last.get("event") == "file" and last.get("name") == name
-        if name not in digests:
-            if not pending or len(history) > 1:
+        fine = history if files.live else history[-2 if pending else -1 :]
+        if name not in files.digests:
+            if name not in dropped and (not pending or len(history) > 1):
                 yield Problem(name, "this file was deleted")
-        elif digests[name] not in history[-2 if pending else -1 :]:
+        elif files.digests[name] not in fine:
             yield Problem(name, "this file was changed")
     return written
 

@@ -14,6 +14,8 @@ VIEW = "application/vnd.jupyter.widget-view+json"
 STATE = "application/vnd.jupyter.widget-state+json"
 MAX_DEPTH = 20
 """Boxes in boxes: a box may hold itself."""
+_WORDS = ("HTML", "HTMLMath", "Label")
+"""Models that are a text of their own, without a label."""
 _SECRET = ("PasswordModel",)
 
 Data = dict[str, Any]
@@ -70,8 +72,10 @@ def _row(state: Data) -> str:
     if "children" in state or name in {"", "Output"}:
         titles = [str(one) for one in _list(state.get("titles")) if one]
         return f"<tr><th colspan=2>{html.escape(' · '.join(titles))}</th></tr>" if titles else ""
-    label = html.escape(str(state.get("description") or name))
     value = _VALUES.get(name, _plain)(state)
+    if name in _WORDS and not state.get("description"):
+        return f"<tr><td colspan=2>{value}</td></tr>"
+    label = html.escape(str(state.get("description") or name))
     return f"<tr><th>{label}</th><td>{value}</td></tr>"
 
 

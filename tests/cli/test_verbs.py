@@ -33,7 +33,7 @@ VERBS = ("upgrade", "plan", "apply", "check", "watch", "run", "demo")
 GROUPS = {
     "sandbox": ("up", "down", "status", "env"),
     "rollout": ("status", "history", "undo", "describe", "logs"),
-    "records": ("list", "show", "diff", "gallery"),
+    "records": ("list", "show", "diff", "gallery", "verify", "export"),
     "schedule": ("list", "render"),
     "notify": ("flush",),
 }

@@ -51,6 +51,8 @@ STEPS = {
     "opslib run rollout -p namespace production": "",
     "opslib records list": "",
     "opslib records show latest": "",
+    "opslib records verify": "",
+    "opslib records export latest": "",
     "papermill notebooks/rollout.ipynb out.ipynb -p namespace production": "",
 }
 """Each command, and what is put behind it: nobody is there to answer, or to stop a loop."""

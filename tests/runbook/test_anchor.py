@@ -171,6 +171,7 @@ def test_what_cannot_be_anchored_is_said_and_fails_no_run(tmp_path: Path, key: K
         Anchoring("sealed"),
         Anchoring("tag"),
         Anchoring("commit"),
+        Anchoring(sign_key="/nowhere/id_ed25519"),
         Anchoring(timestamp="ftp://example.com"),
         Anchoring(timestamp="/etc/passwd"),
     ],

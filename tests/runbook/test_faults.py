@@ -12,9 +12,11 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+import jsonschema
 import pytest
 
 from opslib import runbook
+from opslib.runbook.verify import verify
 
 from .conftest import (
     LOAD,
@@ -29,6 +31,7 @@ from .conftest import (
     wait_for,
 )
 
+SCHEMAS = Path(runbook.__file__).parent / "schemas"
 Start = Callable[..., Runner]
 SLEEP = "print('asleep', flush=True)\nimport time\ntime.sleep(60)"
 STUBBORN = (
@@ -86,6 +89,10 @@ def check(name: str, folder: Path, outcome: str, exit_code: int, cells: list[str
     result = read_json(folder / "result.json")
     notebook = read_json(folder / "record.ipynb")
     manifest = read_json(folder / "manifest.json")
+    for document, kind in ((result, "result"), (manifest, "manifest")):
+        jsonschema.validate(document, read_json(SCHEMAS / f"{kind}.json"))
+    verdict = verify(folder)
+    assert verdict.state == "intact", str(verdict)
     found = outcomes(folder / "record.ipynb")
     table.append((name, result["outcome"], result["exit_code"], found))
     assert (result["outcome"], result["exit_code"]) == (outcome, exit_code), result["error"]
@@ -214,6 +221,10 @@ def _kill(runner: Runner) -> bool:
     assert killed - record.stat().st_mtime < 2.0 or _complete(notebook)
     assert set(outcomes(record)) <= {"ok", "running", "never-run"}
     assert result["outcome"] in {"running", "ok"}
+    jsonschema.validate(result, read_json(SCHEMAS / "result.json"))
+    found = verify(runner.folder())
+    # Killed between the closing event and the manifest, it looks as if that had been deleted.
+    assert found.ok or {one.file for one in found.problems} == {"manifest.json"}, str(found)
     (summary,) = runbook.list_records(runner.out)
     assert summary.outcome == ("ok" if result["outcome"] == "ok" else "interrupted")
     return bool(result["outcome"] == "ok")

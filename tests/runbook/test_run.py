@@ -73,6 +73,9 @@ def test_the_record_of_a_good_run(make: Make, tmp_path: Path) -> None:
     assert result == done.result
     assert result["parameters"] == {"image": "1.10", "apply": True, "folder": "ä"}
     assert result["cells"] == {"ok": 6}
+    assert (result["planned"], result["done"], result["verified"]) == (None, 3, None)
+    assert result["cluster"] == {"uid": "x"}
+    assert result["notebook"]["sha256"] == hashlib.sha256(path.read_bytes()).hexdigest()
     assert result["report"] == {
         "revision": "4f2a",
         "cluster": {"uid": "x"},

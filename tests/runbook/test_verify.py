@@ -18,6 +18,7 @@ import pytest
 
 from opslib import runbook
 from opslib.runbook import verify as module
+from opslib.runbook.folder import RecordFolder
 from opslib.runbook.verify import NoRecord, Problem, Verdict, headed, linked, verify
 
 from .conftest import LOAD, Make, Runner, code, parameters, text, write
@@ -405,6 +406,18 @@ def test_kills_at_random_moments_leave_records_that_verify(tmp_path: Path) -> No
     assert states == {"unfinished": 60}
 
 
+def test_a_record_that_is_being_written_is_never_called_changed(tmp_path: Path) -> None:
+    """Reading and writing at once: 100 looks at a record that grows all the time."""
+    with subprocess.Popen([sys.executable, "-c", WRITER, tmp_path], stdout=-1) as writer:
+        try:
+            assert writer.stdout is not None
+            writer.stdout.read(2)
+            wrong = [str(found) for _ in range(100) if not (found := verify(tmp_path)).ok]
+        finally:
+            writer.kill()
+    assert wrong == []
+
+
 def test_hostile_folders_are_told_apart_and_crash_nothing(copy: Path, tmp_path: Path) -> None:
     """Links, pipes, odd names, endless nesting and sizes: named or refused, never followed."""
     secret = tmp_path / "secret"
@@ -438,6 +451,14 @@ def test_hostile_folders_are_told_apart_and_crash_nothing(copy: Path, tmp_path: 
             before = (copy / name).read_bytes()
             (copy / name).write_bytes(content.encode("utf-8", "surrogatepass"))
             assert name in {one.file for one in verify(copy).problems}, content[:20]
+            (copy / name).write_bytes(before)
+    for depth in range(100, 1200, 50):
+        for name in bad:
+            before = (copy / name).read_bytes()
+            nested = "[" * depth + "]" * depth
+            text = {"record.ipynb": f'{{\n "cells": [{nested}]}}', "events.jsonl": nested + "\n"}
+            (copy / name).write_text(text.get(name, f'{{"files": {nested}}}'))
+            assert verify(copy).state == "changed"
             (copy / name).write_bytes(before)
     lies = {
         "files": [3, [], {"../../secret": {"sha256": 1}}],
@@ -475,3 +496,18 @@ def test_a_full_disk_leaves_no_torn_event(tmp_path: Path) -> None:
     assert b"the record cannot be written" in done.stderr
     found = verify(tmp_path)
     assert (found.state, named(found)) == ("unfinished", [])
+
+
+def test_what_a_run_drops_may_be_gone(tmp_path: Path) -> None:
+    """A file for the time of the run alone is dropped by an event; another one is missed."""
+    record = RecordFolder(tmp_path)
+    record.event("run-start", run_id="r", runbook="w", sync=True)
+    for name in ("parts/one", "parts/two", "kept"):
+        record.write(name, name)
+    assert verify(tmp_path).ok
+    record.drop("parts")
+    record.close()
+    assert not (tmp_path / "parts").exists()
+    assert verify(tmp_path).ok
+    (tmp_path / "kept").unlink()
+    assert named(verify(tmp_path)) == ["kept: this file was deleted"]
