@@ -30,7 +30,7 @@ def records_html(found: Found, base: Path | None = None) -> str:
     Everything in it is escaped. JupyterLab opens a relative link to record.html in a tab.
     """
     here = (base or Path.cwd()).resolve()
-    head = "".join(f"<th>{name}</th>" for name in _HEAD)
+    head = "".join(f'<th style="text-align:left">{name}</th>' for name in _HEAD)
     rows = [_row(one, found.persons[number], here) for number, one in enumerate(found.records)]
     body = "".join(rows) or f'<tr><td colspan="{len(_HEAD)}">no record fits</td></tr>'
     return f'<table class="dataframe"><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>'
@@ -99,15 +99,16 @@ def _form(out: Path | None, limit: int, here: Path, found: Found) -> None:
     fields["resource"].placeholder = "Deployment payments/api"
     fields["since"].placeholder = "7d, or 2026-11-01"
     fields["text"].placeholder = "words of an error or output"
-    table = widgets.HTML(records_html(found, here))
+    # An Output, not an HTML widget: only in an output does JupyterLab resolve relative links.
+    table = widgets.Output(outputs=_as_output(records_html(found, here)))
 
     def again(_: Any) -> None:
         given = {name: field.value.strip() for name, field in fields.items()}
         try:
             answer = search(Query(**given, limit=limit), out)
-            table.value = records_html(answer, here)
+            table.outputs = _as_output(records_html(answer, here))
         except InputError as error:
-            table.value = f"<pre>{html.escape(str(error))}</pre>"
+            table.outputs = _as_output(f"<pre>{html.escape(str(error))}</pre>")
 
     for field in fields.values():
         field.observe(again, names="value")
@@ -121,6 +122,10 @@ def _form(out: Path | None, limit: int, here: Path, found: Found) -> None:
     )
     data, _ = _representations(box)
     display({**data, "text/html": records_html(found, here)}, raw=True)
+
+
+def _as_output(page: str) -> tuple[dict[str, Any], ...]:
+    return ({"output_type": "display_data", "data": {"text/html": page}, "metadata": {}},)
 
 
 def _representations(widget: Any) -> tuple[dict[str, Any], dict[str, Any]]:
