@@ -122,7 +122,7 @@ def _page(rows: list[dict[str, Any]]) -> str:
     template = Environment(autoescape=True, undefined=StrictUndefined).from_string(
         _read("gallery.html.j2")
     )
-    return template.render(
+    page: str = template.render(
         rows=rows,
         outcomes=sorted({row["outcome"] for row in rows}),
         css=_read("record.css") + _read("gallery.css"),
@@ -133,6 +133,7 @@ def _page(rows: list[dict[str, Any]]) -> str:
         ),
         made=f"{now():%Y-%m-%d %H:%M} UTC",
     )
+    return page
 
 
 def _read(name: str) -> str:

@@ -22,7 +22,7 @@ from opslib.runbook.folder import MANIFEST, RECORD, RESULT
 from opslib.runbook.outcome import Outcome
 from opslib.runbook.places import records_folder
 from opslib.runbook.query import Query
-from opslib.runbook.reading import record_folders
+from opslib.runbook.reading import record_places
 from opslib.runbook.records import RecordSummary, summary_of
 
 FILE = ".index.sqlite3"
@@ -202,7 +202,7 @@ def _transaction(db: sqlite3.Connection) -> Iterator[None]:
 def _refresh(index: _Index) -> Refreshed:
     db, base = index.db, index.base
     known = {place: (row, mark) for row, place, mark in db.execute(_KNOWN)}
-    there = {f"{one.parent.name}/{one.name}": mark for one, mark in _marks(base)}
+    there = dict(_marks(base))
     stale = [place for place, mark in there.items() if known.get(place, (0, ""))[1] != mark]
     gone = [place for place in known if place not in there]
     if stale or gone:
@@ -216,14 +216,16 @@ def _refresh(index: _Index) -> Refreshed:
 _KNOWN = "SELECT id, place, mark FROM records"
 
 
-def _marks(base: Path) -> Iterator[tuple[Path, str]]:
-    for folder in record_folders(base):
-        found = [_mark(folder / name) for name in _WATCHED]
+def _marks(base: Path) -> Iterator[tuple[str, str]]:
+    """Yield each record's place below ``base`` with what tells that its files changed."""
+    root = f"{base}/"
+    for place in record_places(base):
+        found = [_mark(f"{root}{place}/{name}") for name in _WATCHED]
         if found[0]:
-            yield folder, "|".join(found)
+            yield place, "|".join(found)
 
 
-def _mark(path: Path) -> str:
+def _mark(path: str) -> str:
     try:
         found = os.lstat(path)
     except OSError:

@@ -4,12 +4,16 @@ from __future__ import annotations
 
 import json
 import re
+import time
 from pathlib import Path
 from typing import Any
 
 from opslib.core.errors import InputError
 
 Notebook = dict[str, Any]
+
+_FRESH, _TRIES = 0.5, 5
+"""Seconds after its last change in which a file may still be in the making; looks in them."""
 
 _HEADING = re.compile(r"^ {0,3}(#{1,6})\s+(.+?)\s*#*\s*$", re.MULTILINE)
 _FENCE = re.compile(r"^ {0,3}(```|~~~).*?^ {0,3}\1", re.MULTILINE | re.DOTALL)
@@ -21,11 +25,7 @@ def read_notebook(path: Path) -> Notebook:
     Raises InputError when there is no such file, when it is not JSON (with the
     line), or not a notebook of format 4 in Python.
     """
-    try:
-        text = path.read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as error:
-        reason = getattr(error, "strerror", None) or str(error)
-        raise InputError(f"the notebook cannot be read: {reason}", where=str(path)) from None
+    text = _settled(path)
     try:
         notebook = json.loads(text)
     except json.JSONDecodeError as error:
@@ -37,6 +37,25 @@ def read_notebook(path: Path) -> Notebook:
         ) from None
     _check_format(notebook, path)
     return dict(notebook)
+
+
+def _settled(path: Path) -> str:
+    """Return the file's text; a file that is being saved right now is read once more.
+
+    JupyterLab writes in place, so that a reader may meet an empty or half a file.
+    """
+    try:
+        text = path.read_text(encoding="utf-8")
+        for _ in range(_TRIES):
+            fresh = time.time() - path.stat().st_mtime < _FRESH
+            if text.rstrip().endswith("}") or not fresh:
+                break
+            time.sleep(_FRESH / _TRIES)
+            text = path.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        reason = getattr(error, "strerror", None) or str(error)
+        raise InputError(f"the notebook cannot be read: {reason}", where=str(path)) from None
+    return text
 
 
 def _check_format(notebook: Any, path: Path) -> None:

@@ -58,19 +58,22 @@ def read_object(path: Path, limit: int = RESULT_LIMIT) -> dict[str, Any]:
     return found
 
 
-def record_folders(out: Path) -> Iterator[Path]:
-    """Yield each folder OUT/<date>/<runbook>-<run id>; links and what may not be read are not."""
-    for day in _folders(out):
-        yield from _folders(day)
+def record_places(out: Path) -> Iterator[str]:
+    """Yield <date>/<runbook>-<run id> of each folder below; links and hidden ones are left out.
+
+    Plain text, for a Path each would take longer than the search in an index of thousands.
+    """
+    for day in _folders(str(out)):
+        yield from (f"{day}/{name}" for name in _folders(f"{out}/{day}"))
 
 
-def _folders(parent: Path) -> Iterator[Path]:
+def _folders(parent: str) -> list[str]:
     try:
         with os.scandir(parent) as entries:
             names = [e.name for e in entries if e.is_dir(follow_symlinks=False)]
     except OSError:
-        return
-    yield from (parent / name for name in sorted(names) if not name.startswith("."))
+        return []
+    return sorted(name for name in names if not name.startswith("."))
 
 
 def objects_of(*documents: Any, limit: int = 100_000) -> Iterator[dict[str, Any]]:

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from opslib.rollout import EventView, RevisionEntry
     from opslib.runbook.parameters import Schema
     from opslib.runbook.records import RecordSummary
+    from opslib.runbook.schedule import Schedule
     from opslib.source.render import Rendered
 
 
@@ -104,6 +105,22 @@ def record_list(entries: Iterable[RecordSummary]) -> pd.DataFrame:
         for one in entries
     ]
     return pd.DataFrame(rows, columns=["started", "runbook", "outcome", "seconds", "folder"])
+
+
+def schedules(entries: Iterable[Schedule]) -> pd.DataFrame:
+    """Return schedules: runbook, when, in which zone, the next runs there."""
+    rows = [
+        (
+            one.name,
+            one.cron,
+            one.timezone,
+            ", ".join(f"{run:%a %d %b %H:%M}" for run in one.next_runs()),
+            one.missed,
+        )
+        for one in entries
+    ]
+    names = ["runbook", "when", "zone", "next runs", "missed runs"]
+    return pd.DataFrame(rows, columns=names)
 
 
 def mappings(rows: Sequence[Any]) -> pd.DataFrame:

@@ -1,7 +1,8 @@
 """Measure side by side with the peers: ``make bench``. Whole processes, alternating runs, medians.
 
-Uses a sandbox of its own; writes outputs/bench/start.json, records.json, and reconcile.json for
-the numbers of objects that are named (``make bench ARGS='100 1000'``; see ``reconcile``).
+Uses a sandbox of its own; writes outputs/bench/start.json, records.json, index.json, runbook.json,
+and reconcile.json for the numbers of objects that are named (``make bench ARGS='100 1000'``; see
+``reconcile``).
 """
 
 from __future__ import annotations
@@ -23,7 +24,7 @@ from opslib.sandbox import cluster
 from opslib.sandbox.binaries import own_kubectl
 from opslib.source.example import create_example
 
-from . import reconcile, records
+from . import index, reconcile, records
 
 PROJECT = Path(__file__).parents[2]
 ROUNDS = 7
@@ -109,4 +110,5 @@ def measure(repo: Path) -> dict[str, dict[str, Any]]:
 if __name__ == "__main__":
     main()
     records.main()
+    index.main()
     reconcile.main([int(word) for word in sys.argv[1:]] or list(reconcile.SIZES))
