@@ -16,7 +16,8 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from opslib.runbook.execute import find, run
+    from opslib.runbook.effects import once
+    from opslib.runbook.execute import find, resumed, run
     from opslib.runbook.facts import context, report, result
     from opslib.runbook.gates import Plan, gate
     from opslib.runbook.markers import Pattern, Range
@@ -32,9 +33,11 @@ _HOME = {
     "gate": "gates",
     "list_records": "records",
     "load": "parameters",
+    "once": "effects",
     "read_schema": "parameters",
     "report": "facts",
     "result": "facts",
+    "resumed": "execute",
     "run": "execute",
     "show": "records",
 }
@@ -48,9 +51,11 @@ __all__ = [
     "gate",
     "list_records",
     "load",
+    "once",
     "read_schema",
     "report",
     "result",
+    "resumed",
     "run",
     "show",
 ]

@@ -16,7 +16,7 @@ from nbformat.v4 import new_output
 from papermill.clientwrap import PapermillNotebookClient
 
 from opslib.core.errors import OpslibError
-from opslib.runbook import kernel, streams
+from opslib.runbook import channel, kernel, streams
 from opslib.runbook.facts import ERROR_MIME
 from opslib.runbook.manager import Manager
 from opslib.runbook.notebook import runs_code, tags_of
@@ -38,6 +38,7 @@ class Client(PapermillNotebookClient):  # type: ignore[misc]  # papermill is unt
         self.kernel_folder = kernel.socket_folder()
         self.km = self.own_km = kernel.new_manager(self.kernel_folder)
         self.voice = kernel.Voice()
+        self.line: channel.Line | None = None
         self.left_early = False
         self.on_cell_executed = self._look_at_reply
         self.iopub_timeout = _IOPUB_SECONDS
@@ -87,6 +88,9 @@ class Client(PapermillNotebookClient):  # type: ignore[misc]  # papermill is unt
     async def _start(self) -> Ending | None:
         """Start the kernel; return an ending when that fails, is stopped or takes too long."""
         env = None if self.session.env is None else dict(self.session.env)
+        if env is not None and self.session.calls is not None:
+            self.line = channel.Line(self.kernel_folder / channel.NAME, self.session.calls)
+            env[channel.CHANNEL] = str(self.line.path)
         self.session.progress.update("starting the kernel", 0, self.nb_man.steps)
         starting = asyncio.ensure_future(self._kernel(env))
         reason = await self._watch(starting, self.session.left())
@@ -200,6 +204,8 @@ class Client(PapermillNotebookClient):  # type: ignore[misc]  # papermill is unt
         if self.kc is not None:
             self.kc.stop_channels()
         await kernel.remove(self.own_km, self.kernel_folder, now=not polite)
+        if self.line is not None:
+            await asyncio.to_thread(self.line.close)
         if words := await asyncio.to_thread(self.voice.words):
             with contextlib.suppress(OpslibError):  # a full disk has been reported already
                 self.session.event("kernel-output", text=words)

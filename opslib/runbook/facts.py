@@ -51,6 +51,11 @@ def inside_run() -> bool:
     return RUN_ID in os.environ and os.environ.get(RUNNER) == str(os.getppid())
 
 
+def effects_lock(folder: Path) -> Path:
+    """Return the file that a kernel with effects locks until it dies; beside the records."""
+    return folder.parent.parent / ".locks" / f"effects-{folder.name}"
+
+
 def report(**values: Any) -> None:
     """Hand results and provenance to the record: they appear in result.json under "report".
 

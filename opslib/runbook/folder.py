@@ -5,6 +5,7 @@ from __future__ import annotations
 import fcntl
 import json
 import os
+import threading
 from pathlib import Path
 from typing import Any
 
@@ -32,6 +33,7 @@ class RecordFolder:
     def __init__(self, path: Path) -> None:
         self.path = path
         self._count = 0
+        self._lock = threading.Lock()
         self._events = os.open(
             path / EVENTS, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o644
         )
@@ -50,8 +52,17 @@ class RecordFolder:
             raise unwritable(path, error) from None
         return path
 
-    def event(self, name: str, **fields: Any) -> None:
-        """Append one line to events.jsonl: number, time, what happened. Raises OpslibError."""
+    def event(self, name: str, /, *, sync: bool = False, **fields: Any) -> None:
+        """Append one line to events.jsonl: number, time, what happened; from any thread.
+
+        ``sync`` puts it on disk before returning. Raises OpslibError.
+        """
+        with self._lock:
+            self._append(name, fields)
+            if sync:
+                os.fsync(self._events)
+
+    def _append(self, name: str, fields: dict[str, Any]) -> None:
         self._count += 1
         line = {"seq": self._count, "time": stamp(), "event": name, **fields}
         data = (json.dumps(line, ensure_ascii=False) + "\n").encode("utf-8", "backslashreplace")
