@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from opslib.runbook.execute import find, resumed, run
     from opslib.runbook.facts import context, report, result
     from opslib.runbook.gates import Plan, gate
+    from opslib.runbook.live import record
     from opslib.runbook.markers import Pattern, Range
     from opslib.runbook.parameters import load, read_schema
     from opslib.runbook.records import list_records, show
@@ -35,6 +36,7 @@ _HOME = {
     "load": "parameters",
     "once": "effects",
     "read_schema": "parameters",
+    "record": "live",
     "report": "facts",
     "result": "facts",
     "resumed": "execute",
@@ -53,6 +55,7 @@ __all__ = [
     "load",
     "once",
     "read_schema",
+    "record",
     "report",
     "result",
     "resumed",

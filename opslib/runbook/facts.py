@@ -124,7 +124,8 @@ def _table(plain: Mapping[str, Any]) -> str:
     return f"<table class='opslib-report'>{rows}</table>"
 
 
-def _shell() -> Any:
+def shell() -> Any:
+    """Return the IPython of this process, or None."""
     from IPython.core.getipython import get_ipython  # noqa: PLC0415  # only a kernel has it
 
     return get_ipython()
@@ -132,15 +133,15 @@ def _shell() -> Any:
 
 def in_kernel() -> bool:
     """Tell whether something shows what is displayed."""
-    return _shell() is not None
+    return shell() is not None
 
 
 def _can_ask() -> bool:
     """Tell whether the front end lets a cell ask: papermill and nbclient refuse stdin."""
-    shell = _shell()
-    if shell is None or not hasattr(shell, "kernel"):
+    one = shell()
+    if one is None or not hasattr(one, "kernel"):
         return False
-    return bool(shell.kernel.get_parent().get("content", {}).get("allow_stdin"))
+    return bool(one.kernel.get_parent().get("content", {}).get("allow_stdin"))
 
 
 def show_errors_for_people() -> None:
@@ -149,9 +150,9 @@ def show_errors_for_people() -> None:
     The error goes into the record as data as well, with its exit code. OPSLIB_DEBUG=1
     keeps the stack. Outside IPython this does nothing.
     """
-    shell = _shell()
-    if shell is not None and os.environ.get("OPSLIB_DEBUG") not in {"1", "true"}:
-        shell.set_custom_exc((OpslibError,), _show_error)
+    one = shell()
+    if one is not None and os.environ.get("OPSLIB_DEBUG") not in {"1", "true"}:
+        one.set_custom_exc((OpslibError,), _show_error)
 
 
 def _show_error(shell: Any, kind: Any, error: Any, trace: Any, **_: Any) -> list[str]:

@@ -227,7 +227,7 @@ def load(namespace: dict[str, Any]) -> Values:
     Raises Problems as Schema.check does, and for names that papermill injected
     and the runbook does not have.
     """
-    from opslib.runbook import facts  # noqa: PLC0415  # only a kernel needs it
+    from opslib.runbook import facts, live  # noqa: PLC0415  # only a kernel needs them
 
     facts.show_errors_for_people()
     schema, injected = facts.declared(namespace)
@@ -236,4 +236,5 @@ def load(namespace: dict[str, Any]) -> Values:
     given.update({name: namespace.get(name) for name in injected if name not in known})
     typed = schema.check(given)
     namespace.update(typed)
+    live.loaded(typed, {one.name: one.default for one in schema.parameters if not one.required})
     return Values(**typed)
