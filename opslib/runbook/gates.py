@@ -186,7 +186,7 @@ class Approval:
                 who = grant.signed_by or grant.by
                 return f"Plan {short} approved by {who} ({grant.how}) at {grant.at[:19]}Z."
             case "pending":
-                return f"Plan {short} waits for an approval. {self.reason}".strip()
+                return f"Plan {short} waits for an approval: {self.reason}"
         return f"Plan {short} denied: {self.reason}"
 
 

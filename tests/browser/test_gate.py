@@ -4,8 +4,12 @@ from __future__ import annotations
 
 import json
 import subprocess
+from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+
+import pytest
 
 from opslib import runbook
 from opslib.kube.client import Cluster
@@ -80,108 +84,144 @@ def _repository(folder: Path, namespace: str) -> Path:
     return folder
 
 
-def _forget(server: Cluster, namespace: str, app: str) -> None:
-    """Take the cluster back to before the app: its objects, and what opslib keeps of it."""
-    for place in (namespace, "opslib-system"):
-        path = f"/api/v1/namespaces/{place}/configmaps"
-        for one in server.list(path)[0]:
-            name = one["metadata"]["name"]
-            if (place == namespace and name.startswith("c")) or app in name:
-                server.request("DELETE", f"{path}/{name}")
-
-
 def _comparable(result: dict[str, Any]) -> dict[str, Any]:
     kept = {name: value for name, value in result.items() if name not in OWN}
     applied = {k: v for k, v in kept["report"]["applied"].items() if k not in OWN | {"evidence"}}
     return {**kept, "report": {**kept["report"], "applied": applied}}
 
 
-def test_a_person_at_the_gate(
-    chromium: Any,
-    lab: Lab,
-    sandbox: Status,
-    server: Cluster,
-    namespace: str,
-    tmp_path: Path,
-) -> None:
-    """From the index through form, plan and approval to the record; then what deletes."""
+@dataclass(frozen=True)
+class Desk:
+    """A person with JupyterLab, a repository of six settings, and a namespace."""
+
+    page: Any
+    lab: Lab
+    server: Cluster
+    namespace: str
+    repo: Path
+    app: str
+
+    def made(self) -> set[str]:
+        """Return the names of the settings that are in the cluster."""
+        items, _ = self.server.list(f"/api/v1/namespaces/{self.namespace}/configmaps")
+        return {one["metadata"]["name"] for one in items} - {"kube-root-ca.crt"}
+
+    def forget(self) -> None:
+        """Take the cluster back to before the app: its objects, and what opslib keeps of it."""
+        for place in (self.namespace, "opslib-system"):
+            path = f"/api/v1/namespaces/{place}/configmaps"
+            for one in self.server.list(path)[0]:
+                name = one["metadata"]["name"]
+                if (place == self.namespace and name.startswith("c")) or self.app in name:
+                    self.server.request("DELETE", f"{path}/{name}")
+
+    def approved(self) -> None:
+        """Press the button, run on, and wait for the record."""
+        gate = _cell(self.page, "runbook.gate(")
+        gate.get_by_role("button", name="Approve this plan").click()
+        gate.get_by_text("Now run the next cell").wait_for(timeout=60_000)
+        _run(self.page, "runbook.once")
+        last = _cell(self.page, "runbook.record(")
+        last.get_by_text("The record of this session").wait_for(timeout=120_000)
+
+
+@pytest.fixture
+def desk(
+    chromium: Any, lab: Lab, server: Cluster, namespace: str, tmp_path: Path
+) -> Iterator[Desk]:
+    """Return the person's desk, with reconcile opened from the index."""
     repo = _repository(tmp_path / "settings", namespace)
-    app = f"gate-{namespace[2:8]}"
     page = _open(chromium, lab, "reconcile")
+    yield Desk(page, lab, server, namespace, repo, f"gate-{namespace[2:8]}")
+    page.close()
+
+
+def test_a_person_at_the_gate(desk: Desk, sandbox: Status, tmp_path: Path) -> None:
+    """From the index through form, plan and approval to the record; then what deletes."""
+    _fill_in(desk)
+    _nothing_without_an_approval(desk)
+    desk.approved()
+    assert desk.made() == {f"c{n}" for n in range(6)}
+    _shot(desk.page, "4-applied", _cell(desk.page, "runbook.once"))
+    record = _record(desk.lab)
+    assert record["outcome"] == "ok", record["error"]
+    assert (record["approval"]["status"], record["approval"]["how"]) == ("approved", "form")
+    _again_asks_first(desk)
+    _headless_is_equal(desk, record, sandboxes.environment(sandbox.name), tmp_path)
+    _a_delete_needs_the_name(desk)
+
+
+def _fill_in(desk: Desk) -> None:
+    page = desk.page
     _run(page, "from typing import Literal", alone=True)
     _run(page, "forms.parameters", alone=True)
     form = _cell(page, "forms.parameters")
-    form.get_by_label("repo", exact=True).wait_for(timeout=30_000)
-
-    # What is wrong is told at its field, and refused by the next cell.
-    _type(page, "repo", str(repo))
-    _type(page, "app", app)
+    form.get_by_label("repo", exact=True).wait_for(timeout=60_000)
+    _type(page, "repo", str(desk.repo))
+    _type(page, "app", desk.app)
     form.get_by_label("mode", exact=True).select_option("apply")
     form.get_by_label("in_advance", exact=True).check()
     form.get_by_label("in_advance", exact=True).uncheck()
     _shot(page, "1-form", form)
 
+
+def _nothing_without_an_approval(desk: Desk) -> None:
+    page = desk.page
     _run(page, "runbook.load")
     gate = _cell(page, "runbook.gate(")
-    button = gate.get_by_role("button", name="Approve this plan")
-    button.wait_for(timeout=60_000)
-    apply = _cell(page, "runbook.once")
-    apply.get_by_text("not approved").first.wait_for(timeout=60_000)
-    assert not _made(server, namespace)
+    gate.get_by_role("button", name="Approve this plan").wait_for(timeout=90_000)
+    _cell(page, "runbook.once").get_by_text("not approved").first.wait_for(timeout=60_000)
+    assert not desk.made()
     _shot(page, "2-plan", _cell(page, "plan_table(plan)"))
     _shot(page, "3-gate", gate)
 
-    button.click()
-    gate.get_by_text("Now run the next cell").wait_for(timeout=30_000)
-    _run(page, "runbook.once")
-    last = _cell(page, "runbook.record(")
-    last.get_by_text("The record of this session").wait_for(timeout=90_000)
-    assert _made(server, namespace) == {f"c{n}" for n in range(6)}
-    _shot(page, "4-applied", apply)
-    record = _record(lab)
-    assert record["outcome"] == "ok", record["error"]
-    assert (record["approval"]["status"], record["approval"]["how"]) == ("approved", "form")
 
-    # Running the applied step again asks first, and keeps its result.
-    _run(page, "runbook.once", alone=True)
+def _again_asks_first(desk: Desk) -> None:
+    """Running the applied step again asks first, and keeps its result."""
+    apply = _cell(desk.page, "runbook.once")
+    _run(desk.page, "runbook.once", alone=True)
     question = apply.locator(".jp-Stdin-input")
-    question.wait_for(timeout=30_000)
+    question.wait_for(timeout=60_000)
     assert "ran already" in apply.inner_text()
-    _shot(page, "5-asks-first", apply)
+    _shot(desk.page, "5-asks-first", apply)
     question.fill("no")
     question.press("Enter")
-    question.wait_for(state="detached", timeout=30_000)
+    question.wait_for(state="detached", timeout=60_000)
 
-    # Headless with the same input: the same result, but for times, ids and who approved.
-    _forget(server, namespace, app)
-    given = {"repo": str(repo), "app": app, "mode": "apply"}
-    env = {**sandboxes.environment(sandbox.name)}
-    env |= approvals.environment(record["approval"]["hash"])
-    headless = runbook.run(
-        lab.root / "notebooks" / "reconcile.ipynb", given, out=tmp_path / "out", env=env
-    )
+
+def _headless_is_equal(desk: Desk, record: dict[str, Any], env: dict[str, str], out: Path) -> None:
+    """Headless with the same input: the same result, but for times, ids and who approved."""
+    desk.forget()
+    given = {"repo": str(desk.repo), "app": desk.app, "mode": "apply"}
+    env = {**env, **approvals.environment(record["approval"]["hash"])}
+    notebook = desk.lab.root / "notebooks" / "reconcile.ipynb"
+    headless = runbook.run(notebook, given, out=out / "out", env=env)
     assert headless.outcome == "ok", headless.result["error"]
+    assert headless.result["approval"]["hash"] == record["approval"]["hash"]
     assert _comparable(headless.result) == _comparable(record)
-    print(f"equal in {len(_comparable(record))} keys of result.json")
+    print(f"interactive and headless agree in {len(_comparable(record))} keys of result.json")
 
-    # A plan that deletes: only with the target's name.
-    _git(repo, "rm", "--quiet", "c5.yaml")
-    _git(repo, "commit", "--quiet", "-m", "five settings")
-    _run(page, "runbook.load")
+
+def _a_delete_needs_the_name(desk: Desk) -> None:
+    _git(desk.repo, "rm", "--quiet", "c5.yaml")
+    _git(desk.repo, "commit", "--quiet", "-m", "five settings")
+    _run(desk.page, "runbook.load")
+    gate = _cell(desk.page, "runbook.gate(")
     typed = gate.get_by_label("Target", exact=True)
-    typed.wait_for(timeout=60_000)
-    button.click()
-    gate.get_by_text("type the target's name").wait_for(timeout=30_000)
-    _shot(page, "6-destructive", gate)
-    assert "c5" in _made(server, namespace)
-    typed.fill(app)
+    typed.wait_for(timeout=90_000)
+    gate.get_by_role("button", name="Approve this plan").click()
+    gate.get_by_text("type the target's name").wait_for(timeout=60_000)
+    _shot(desk.page, "6-destructive", gate)
+    assert "c5" in desk.made()
+    typed.fill(desk.app)
     typed.press("Tab")
-    button.click()
-    gate.get_by_text("Now run the next cell").wait_for(timeout=30_000)
-    _run(page, "runbook.once")
-    last.get_by_text("The record of this session").wait_for(timeout=90_000)
-    assert _made(server, namespace) == {f"c{n}" for n in range(5)}
-    page.close()
+    # The last cell still shows the record of before: it has to be a new one.
+    before = len(list((desk.lab.root / "outputs").glob("*/*/manifest.json")))
+    desk.approved()
+    wait_for(lambda: "c5" not in desk.made(), "the delete", 60)
+    records = desk.lab.root / "outputs"
+    wait_for(lambda: len(list(records.glob("*/*/manifest.json"))) > before, "the record", 60)
+    assert desk.made() == {f"c{n}" for n in range(5)}
 
 
 def test_a_wrong_value_is_told_at_its_field(chromium: Any, lab: Lab) -> None:
@@ -201,11 +241,6 @@ def test_a_wrong_value_is_told_at_its_field(chromium: Any, lab: Lab) -> None:
     _run(page, "runbook.load", alone=True)
     load.locator("td", has_text="7").first.wait_for(timeout=30_000)
     page.close()
-
-
-def _made(server: Cluster, namespace: str) -> set[str]:
-    items, _ = server.list(f"/api/v1/namespaces/{namespace}/configmaps")
-    return {one["metadata"]["name"] for one in items} - {"kube-root-ca.crt"}
 
 
 def _record(lab: Lab) -> dict[str, Any]:
