@@ -20,7 +20,9 @@ _FLAGS = ("-p", "-r", "--parameter")
 
 
 def run(
-    runbook: Annotated[str, typer.Argument(help="Name of a runbook, or the path of a notebook.")],
+    runbook: Annotated[
+        str, typer.Argument(help="Name of a runbook, or the path of a notebook.")
+    ] = "",
     parameter: Annotated[
         list[str] | None,
         typer.Option("-p", "-r", "--parameter", help="NAME VALUE (or NAME=VALUE). Repeatable."),
@@ -46,6 +48,17 @@ def run(
             help="File of keys; with any, only what one of them signed approves. Repeatable. "
             "Added to OPSLIB_APPROVERS.",
         ),
+    ] = None,
+    resume: Annotated[
+        str, typer.Option("--resume", help="Go on with the run of this record, by folder or id.")
+    ] = "",
+    redo: Annotated[
+        list[str] | None,
+        typer.Option("--redo", help="With --resume: run this effect again. Repeatable."),
+    ] = None,
+    skip: Annotated[
+        list[str] | None,
+        typer.Option("--skip", help="With --resume: take this effect as done. Repeatable."),
     ] = None,
     parameters: Annotated[
         bool, typer.Option("--parameters", help="List the runbook's parameters, and end.")
@@ -73,7 +86,7 @@ def run(
 ) -> None:
     """Execute a runbook and leave its record; exit with the run's own code."""
     from opslib.core.clock import parse_duration
-    from opslib.runbook import find, read_schema
+    from opslib.runbook import find, read_schema, resumed
     from opslib.runbook import run as execute
     from opslib.runbook.anchor import from_environment
     from opslib.runbook.approvals import environment
@@ -90,20 +103,40 @@ def run(
     limit = parse_duration(deadline, name="--deadline") if deadline else None
     env = environment(approve, approve_from, approvers or ())
     with telling(runbook, notify or [], notify_on) as told, bar() as progress:
-        result = execute(
-            runbook,
-            given,
-            out=out,
-            progress=progress,
-            html_assets=plotly_js,
-            deadline=limit,
-            anchoring=anchoring,
-            env=env,
-        )
+        options: dict[str, Any] = {
+            "progress": progress,
+            "html_assets": plotly_js,
+            "deadline": limit,
+            "anchoring": anchoring,
+            "env": env,
+        }
+        if resume:
+            folder = _record(resume, runbook, out)
+            result = resumed(folder, given, redo=redo or (), skip=skip or (), **options)
+        else:
+            _check_alone(runbook, redo, skip)
+            result = execute(runbook, given, out=out, **options)
         told(result.folder)
     emit(document(result), _text(result), as_json=json)
     if result.exit_code:
         raise typer.Exit(result.exit_code)
+
+
+def _record(record: str, runbook: str, out: Path | None) -> Path:
+    """Return the folder of the record to resume; it is of the runbook, where one is named."""
+    from opslib.runbook import show
+
+    summary = show(record, out).summary
+    if runbook and Path(runbook).stem != summary.runbook:
+        raise InputError(f"that run was of {summary.runbook}, not of {runbook}", where=record)
+    return summary.folder
+
+
+def _check_alone(runbook: str, *decisions: Sequence[str] | None) -> None:
+    if not runbook:
+        raise InputError("no runbook is named", expected="opslib run RUNBOOK, or --resume RECORD")
+    if any(decisions):
+        raise InputError("--redo and --skip are for a run that is resumed", where="--resume")
 
 
 def joined(args: Sequence[str]) -> list[str]:

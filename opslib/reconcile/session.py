@@ -6,10 +6,11 @@ The command line, the loop and the runbooks all go through here, so that they do
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import date
 from pathlib import Path
+from typing import Any
 
 from opslib.core.clock import now, stamp
 from opslib.core.errors import InputError, OpslibError, Problems
@@ -25,6 +26,7 @@ from opslib.reconcile.apply import Applied, apply_plan
 from opslib.reconcile.circles import Folders, in_cluster, refuse_circle
 from opslib.reconcile.depends import NotReady, not_ready
 from opslib.reconcile.desired import Desired, declare
+from opslib.reconcile.health import Health
 from opslib.reconcile.health_file import HealthRules
 from opslib.reconcile.inventory import make_namespace, read_inventory
 from opslib.reconcile.judge import Memory
@@ -314,15 +316,18 @@ def open_session(
     )
 
 
-def require_ok(applied: Applied) -> None:
-    """Raise OpslibError that names what failed or is not healthy, if anything."""
-    if applied.ok:
+def require_ok(applied: Mapping[str, Any]) -> None:
+    """Raise OpslibError that names what failed or is not healthy, if anything.
+
+    ``applied`` is Applied as its ``as_dict`` gives it, as a record keeps it.
+    """
+    if applied["ok"]:
         return
-    lines = [f"{f.key}: {f.what}" for f in applied.failures]
-    lines += [f"{s.key}: {s.health}: {s.message}" for s in applied.unhealthy]
+    unhealthy = [s for s in applied["health"] if s["health"] != Health.CURRENT]
+    lines = [f"{f['object']}: {f['what']}" for f in applied["failures"]]
+    lines += [f"{s['object']}: {s['health']}: {s['message']}" for s in unhealthy]
     raise OpslibError(
-        f"{len(applied.failures)} objects were not written, "
-        f"{len(applied.unhealthy)} are not healthy",
+        f"{len(applied['failures'])} objects were not written, {len(unhealthy)} are not healthy",
         where="; ".join(lines[:5]),
         hint="`opslib rollout describe` says why; mend it in Git and apply again",
     )

@@ -16,9 +16,11 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from opslib.runbook.execute import find, run
+    from opslib.runbook.effects import once
+    from opslib.runbook.execute import find, resumed, run
     from opslib.runbook.facts import context, report, result
     from opslib.runbook.gates import Plan, gate
+    from opslib.runbook.live import record
     from opslib.runbook.markers import Pattern, Range
     from opslib.runbook.parameters import load, read_schema
     from opslib.runbook.records import list_records, show
@@ -34,9 +36,12 @@ _HOME = {
     "gate": "gates",
     "list_records": "records",
     "load": "parameters",
+    "once": "effects",
     "read_schema": "parameters",
+    "record": "live",
     "report": "facts",
     "result": "facts",
+    "resumed": "execute",
     "run": "execute",
     "show": "records",
 }
@@ -51,9 +56,12 @@ __all__ = [
     "gate",
     "list_records",
     "load",
+    "once",
     "read_schema",
+    "record",
     "report",
     "result",
+    "resumed",
     "run",
     "show",
 ]

@@ -18,12 +18,12 @@ from papermill.clientwrap import PapermillNotebookClient
 
 from opslib.core.errors import OpslibError
 from opslib.core.secrecy import SOCKET
-from opslib.runbook import kernel, streams
-from opslib.runbook.channel import Channel
+from opslib.runbook import channel, kernel, streams
 from opslib.runbook.facts import ERROR_MIME
 from opslib.runbook.manager import Manager
 from opslib.runbook.notebook import runs_code, tags_of
 from opslib.runbook.outcome import OK, Ending, Outcome, RunError, ending
+from opslib.runbook.secretline import Channel
 from opslib.runbook.session import Session
 from opslib.runbook.widgets import keep_state
 
@@ -41,8 +41,9 @@ class Client(PapermillNotebookClient):  # type: ignore[misc]  # papermill is unt
         self.session = session
         self.kernel_folder = kernel.socket_folder()
         self.km = self.own_km = kernel.new_manager(self.kernel_folder)
-        self.channel = Channel(self.kernel_folder)
+        self.secrets = Channel(self.kernel_folder)
         self.voice = kernel.Voice()
+        self.line: channel.Line | None = None
         self.left_early = False
         self.on_cell_executed = self._look_at_reply
         self.iopub_timeout = _IOPUB_SECONDS
@@ -93,6 +94,9 @@ class Client(PapermillNotebookClient):  # type: ignore[misc]  # papermill is unt
     async def _start(self) -> Ending | None:
         """Start the kernel; return an ending when that fails, is stopped or takes too long."""
         env = None if self.session.env is None else dict(self.session.env)
+        if env is not None and self.session.calls is not None:
+            self.line = channel.Line(self.kernel_folder / channel.NAME, self.session.calls)
+            env[channel.CHANNEL] = str(self.line.path)
         self.session.progress.update("starting the kernel", 0, self.nb_man.steps)
         starting = asyncio.ensure_future(self._kernel(env))
         reason = await self._watch(starting, self.session.left())
@@ -109,7 +113,7 @@ class Client(PapermillNotebookClient):  # type: ignore[misc]  # papermill is unt
         return None
 
     async def _kernel(self, env: dict[str, str] | None) -> None:
-        env = {**(os.environ if env is None else env), SOCKET: self.channel.address}
+        env = {**(os.environ if env is None else env), SOCKET: self.secrets.address}
         end = self.voice.end
         await self.async_start_new_kernel(
             cwd=str(self.session.cwd), stdout=end, stderr=end, env=env
@@ -206,7 +210,9 @@ class Client(PapermillNotebookClient):  # type: ignore[misc]  # papermill is unt
         if self.kc is not None:
             self.kc.stop_channels()
         await kernel.remove(self.own_km, self.kernel_folder, now=not polite)
-        self.channel.close()
+        self.secrets.close()
+        if self.line is not None:
+            await asyncio.to_thread(self.line.close)
         if words := await asyncio.to_thread(self.voice.words):
             with contextlib.suppress(OpslibError):  # a full disk has been reported already
                 self.session.event("kernel-output", text=words)

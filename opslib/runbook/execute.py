@@ -6,7 +6,7 @@ import json
 import os
 import time
 from collections import Counter
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -16,18 +16,21 @@ from opslib.core.errors import InputError, OpslibError
 from opslib.core.imports import absent
 from opslib.core.progress import SILENT, Progress
 from opslib.runbook import facts, places
+from opslib.runbook import resume as resume_
 from opslib.runbook.anchor import Anchoring, anchor, from_environment
 from opslib.runbook.folder import HTML, RECORD, RESULT, RecordFolder, to_json
 from opslib.runbook.inject import inject
+from opslib.runbook.ledger import Ledger
 from opslib.runbook.manifest import surroundings
 from opslib.runbook.notebook import Notebook, read_notebook, runs_code, title_of
 from opslib.runbook.outcome import Ending, Outcome, RunError, RunResult, ending
 from opslib.runbook.parameters import schema_of
 from opslib.runbook.places import find, new_folder, new_run_id, project_root
 from opslib.runbook.redact import REDACTOR, Discreet, redacted_json
+from opslib.runbook.resume import Parent
 from opslib.runbook.session import GRACE, Session
 
-__all__ = ["RunResult", "find", "run"]
+__all__ = ["RunResult", "find", "resumed", "run"]
 
 SCHEMA_VERSION = 1
 
@@ -42,6 +45,7 @@ class _Run:
     run_id: str
     title: str
     surroundings: dict[str, Any]
+    parent: Parent | None = None
     started: str = field(default_factory=stamp)
     begun: float = field(default_factory=time.monotonic)
     nb: Any = None
@@ -71,6 +75,7 @@ class _Run:
             **_approval(self.nb),
             # "lock" is the lock file in the manifest; here it could be taken for a scope's.
             **{"lock_file" if k == "lock" else k: v for k, v in self.surroundings.items()},
+            **({"parent": self.parent.link()} if self.parent else {}),
         }
 
 
@@ -87,6 +92,7 @@ def run(
     env: Mapping[str, str] | None = None,
     grace: float = GRACE,
     anchoring: Anchoring | None = None,
+    resume: Parent | None = None,
 ) -> RunResult:
     """Execute a runbook (a name, or the path of a notebook) and leave its record.
 
@@ -97,6 +103,7 @@ def run(
     clean-up. ``env`` adds to the kernel's environment. ``html_assets`` returns the source
     of plotly.min.js; without it figures appear in the HTML by their text. ``anchoring``
     binds the record to a key, a repository or a time; None means what the environment says.
+    ``resume`` is the run that this one goes on with (see ``resumed``).
 
     A run that fails is returned, with its outcome and exit code, not raised. Raises
     InputError (or Problems) for a notebook or parameters that are wrong, and
@@ -110,12 +117,14 @@ def run(
     root = project_root(path)
     workplace = _existing(cwd or root)
     typed = {name: _from_here(value, name in parameters) for name, value in typed.items()}
-    this = _begin(path, source, typed, out or root / places.OUTPUTS)
+    given = {name: value for name, value in typed.items() if name in parameters}
+    this = _begin(path, source, typed, given, out=out or root / places.OUTPUTS, parent=resume)
     try:
-        this.nb = _prepared(source, this, {k: v for k, v in typed.items() if k in parameters})
+        this.nb = _prepared(source, this, given)
         session = Session(
             save=_saver(this),
             event=this.folder.event,
+            calls=Ledger(this.folder.event, resume.before if resume else None).handle,
             progress=Discreet(progress),
             cwd=workplace,
             env=_environment(this, env or {}),
@@ -128,6 +137,29 @@ def run(
             return _finish(this, html_assets, root, anchoring)
     finally:
         this.folder.close()
+
+
+def resumed(
+    record: Path,
+    parameters: Mapping[str, object] | None = None,
+    *,
+    redo: Sequence[str] = (),
+    skip: Sequence[str] = (),
+    **options: Any,
+) -> RunResult:
+    """Go on with a run that did not end well, from the first step that did not finish.
+
+    ``record`` is its folder; the new record goes beside it and names it as its parent.
+    ``redo`` and ``skip`` decide about effects that began without an end. ``options`` are
+    those of ``run``, but for ``out``. Raises InputError when the notebook or its parameters
+    changed, when the run ended ok or was resumed already; LockBusy while it still runs.
+    """
+    parent = resume_.read_parent(record.resolve(), redo, skip)
+    with resume_.alone(parent):
+        given = {**parent.given, **(parameters or {})}
+        return run(
+            parent.notebook, given, out=parent.folder.parent.parent, resume=parent, **options
+        )
 
 
 def _check_limits(deadline: float | None, cell_timeout: float | None, grace: float) -> None:
@@ -150,15 +182,34 @@ def _existing(folder: Path) -> Path:
     return folder.resolve()
 
 
-def _begin(path: Path, source: Notebook, typed: dict[str, Any], out: Path) -> _Run:
+def _begin(
+    path: Path,
+    source: Notebook,
+    typed: dict[str, Any],
+    given: dict[str, Any],
+    *,
+    out: Path,
+    parent: Parent | None,
+) -> _Run:
     """Create the record's folder with a result.json that says "running"."""
+    told = {name: facts.to_plain(value, name) for name, value in given.items()}
+    if parent:
+        resume_.check_same(parent, source, told)
     moment = now()
     run_id = new_run_id(moment)
     around = surroundings(path, project_root(path))
     shown = {name: facts.to_plain(value, name) for name, value in typed.items()}
     folder = RecordFolder(new_folder(out, REDACTOR.file_name(path.stem), run_id, moment))
-    this = _Run(path, shown, folder, run_id, title_of(source, path.stem), around)
-    folder.event("run-start", run_id=run_id, runbook=path.stem, pid=os.getpid(), parameters=shown)
+    this = _Run(path, shown, folder, run_id, title_of(source, path.stem), around, parent)
+    folder.event(
+        "run-start",
+        sync=True,
+        run_id=run_id,
+        runbook=path.stem,
+        pid=os.getpid(),
+        parameters=shown,
+        **resume_.start_of(path, source, told, parent),
+    )
     folder.write(RESULT, to_json(this.result()))
     return this
 
@@ -180,6 +231,8 @@ def _prepared(source: Notebook, this: _Run, given: Mapping[str, Any]) -> Any:
         "outcome": Outcome.RUNNING.value,
         "started": this.started,
     }
+    if this.parent:
+        resume_.mark(nb, this.parent)
     return nb
 
 

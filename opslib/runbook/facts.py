@@ -52,6 +52,11 @@ def inside_run() -> bool:
     return RUN_ID in os.environ and os.environ.get(RUNNER) == str(os.getppid())
 
 
+def effects_lock(folder: Path) -> Path:
+    """Return the file that a kernel with effects locks until it dies; beside the records."""
+    return folder.parent.parent / ".locks" / f"effects-{folder.name}"
+
+
 def report(**values: Any) -> None:
     """Hand results and provenance to the record: they appear in result.json under "report".
 
@@ -122,7 +127,8 @@ def _table(plain: Mapping[str, Any]) -> str:
     return f"<table class='opslib-report'>{rows}</table>"
 
 
-def _shell() -> Any:
+def shell() -> Any:
+    """Return the IPython of this process, or None."""
     from IPython.core.getipython import get_ipython  # noqa: PLC0415  # only a kernel has it
 
     return get_ipython()
@@ -130,15 +136,15 @@ def _shell() -> Any:
 
 def in_kernel() -> bool:
     """Tell whether something shows what is displayed."""
-    return _shell() is not None
+    return shell() is not None
 
 
 def _can_ask() -> bool:
     """Tell whether the front end lets a cell ask: papermill and nbclient refuse stdin."""
-    shell = _shell()
-    if shell is None or not hasattr(shell, "kernel"):
+    one = shell()
+    if one is None or not hasattr(one, "kernel"):
         return False
-    return bool(shell.kernel.get_parent().get("content", {}).get("allow_stdin"))
+    return bool(one.kernel.get_parent().get("content", {}).get("allow_stdin"))
 
 
 def show_errors_for_people() -> None:
@@ -147,9 +153,9 @@ def show_errors_for_people() -> None:
     The error goes into the record as data as well, with its exit code. OPSLIB_DEBUG=1
     keeps the stack. Outside IPython this does nothing.
     """
-    shell = _shell()
-    if shell is not None and os.environ.get("OPSLIB_DEBUG") not in {"1", "true"}:
-        shell.set_custom_exc((OpslibError,), _show_error)
+    one = shell()
+    if one is not None and os.environ.get("OPSLIB_DEBUG") not in {"1", "true"}:
+        one.set_custom_exc((OpslibError,), _show_error)
 
 
 def _show_error(shell: Any, kind: Any, error: Any, trace: Any, **_: Any) -> list[str]:

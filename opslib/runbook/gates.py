@@ -19,13 +19,13 @@ import html
 import json
 import os
 import re
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
 
 from opslib.core.clock import now, parse_stamp, stamp
 from opslib.core.errors import ApprovalError, InputError
-from opslib.runbook import approvals, facts
+from opslib.runbook import approvals, effects, facts
 from opslib.runbook.approvals import Grant, problem_of
 
 IN_ADVANCE = "in-advance"
@@ -82,7 +82,8 @@ class Approval:
     grant: Grant | None = None
     reason: str = ""
     carried: str = ""
-    needless: bool = field(default=False)
+    needless: bool = False
+    stale: bool = False
 
     @property
     def given(self) -> bool:
@@ -115,6 +116,8 @@ class Approval:
             return
         if not self.wanted:
             raise ApprovalError("this run only plans: nothing may be applied")
+        if self.stale:
+            raise InputError(self.reason, where=self.subject.target, hint="start a new run")
         hint = f"approve this plan: {self.subject.hash}"
         if self.interactive:
             hint = "approve it in the form above, then run this cell again"
@@ -147,17 +150,18 @@ class Approval:
 
     @property
     def status(self) -> str:
-        """One word: planned, needless, approved, pending (a form waits) or denied."""
+        """One word: planned, needless, approved, stale, pending (a form waits) or denied."""
         if not self.wanted:
             return "planned"
         if self.grant:
             return "approved"
-        if self.needless:
-            return "needless"
+        if self.needless or self.stale:
+            return "stale" if self.stale else "needless"
         return "pending" if self.interactive else "denied"
 
     def _tell(self) -> None:
         """Put the state into the record: as data for result.json, as a sentence for people."""
+        effects.ask("approval", name=self.name, approval=self.as_dict())
         if not facts.in_kernel():
             return
         from IPython.display import display  # noqa: PLC0415  # only a kernel has it
@@ -174,13 +178,15 @@ class Approval:
         match self.status:
             case "planned":
                 return f"Only planned, nothing is written. To apply, approve {self.subject.hash}"
+            case "stale":
+                return f"{self.reason}; what was begun under it is done, and nothing new may begin."
             case "needless":
                 return f"Plan {short} writes nothing: no approval is needed."
             case "approved" if grant:
                 who = grant.signed_by or grant.by
                 return f"Plan {short} approved by {who} ({grant.how}) at {grant.at[:19]}Z."
             case "pending":
-                return f"Plan {short} waits for an approval. {self.reason}".strip()
+                return f"Plan {short} waits for an approval: {self.reason}"
         return f"Plan {short} denied: {self.reason}"
 
 
@@ -203,15 +209,39 @@ def gate(
     one = Approval(subject, _runbook(where), apply, where.interactive, name)
     if apply:
         try:
-            one.grant = _granted(one, approve, in_advance=in_advance)
-            one.needless = one.grant is None and subject.empty
-            one.reason = "" if one.given else "this plan was not approved"
+            one.grant = _carried(one)
+            if one.grant is None and not one.stale:
+                one.grant = _granted(one, approve, in_advance=in_advance)
+            one.needless = one.grant is None and subject.empty and not one.stale
+            one.reason = one.reason or ("" if one.given else "this plan was not approved")
         except ApprovalError as error:
             one.reason = error.what + (f" ({error.where})" if error.where else "")
     one._tell()  # noqa: SLF001  # of this module
-    if apply and not where.interactive:
+    if apply and not where.interactive and not one.stale:
         one.require()
     return one
+
+
+def _carried(one: Approval) -> Grant | None:
+    """Return the approval of the same plan in the run that this one resumes, if it still holds.
+
+    A record is only a file: where signatures are required it approves nothing.
+    """
+    answer = effects.ask("gate", name=one.name, plan=one.subject.hash)
+    known = answer["approved"]
+    if known is None:
+        return None
+    if known.get("hash") != one.subject.hash:
+        # The ledger let this pass: what began under the approved plan has ended.
+        one.stale, one.carried = True, str(answer["run_id"])
+        one.reason = f"the plan changed since it was approved in run {one.carried}"
+        return None
+    fields = {name: str(known.get(name) or "") for name in ("how", "by", "at", "expires", "source")}
+    expired = fields["expires"] and parse_stamp(fields["expires"]) <= now()
+    if one.signed_only or expired:
+        return None
+    one.carried = str(answer["run_id"])
+    return Grant(one.subject.hash, **fields)
 
 
 def _granted(one: Approval, approve: str, *, in_advance: bool) -> Grant | None:

@@ -246,7 +246,7 @@ def load(namespace: dict[str, Any]) -> Values:
     Raises Problems as Schema.check does, and for names that papermill injected
     and the runbook does not have.
     """
-    from opslib.runbook import facts  # noqa: PLC0415  # only a kernel needs it
+    from opslib.runbook import facts, live  # noqa: PLC0415  # only a kernel needs them
 
     facts.show_errors_for_people()
     schema, injected = facts.declared(namespace)
@@ -257,4 +257,5 @@ def load(namespace: dict[str, Any]) -> Values:
     for one in secrets_in(typed):
         one.reveal()  # known to the runner before any cell below can print it
     namespace.update(typed)
+    live.loaded(typed, {one.name: one.default for one in schema.parameters if not one.required})
     return Values(**typed)

@@ -83,7 +83,7 @@ def stopped_by(number: signal.Signals) -> Ending:
     return ending(Outcome.INTERRUPTED, error, 130 if number == signal.SIGINT else 143)
 
 
-def _no_event(name: str, **fields: Any) -> None:
+def _no_event(name: str, /, **fields: Any) -> None:
     del name, fields
 
 
@@ -93,11 +93,13 @@ class Session:
 
     ``save`` writes the notebook (second argument: put it on disk for good). ``until`` is
     a time.monotonic() value; ``cell_timeout`` and ``grace`` are seconds. ``env`` is the
-    kernel's whole environment. ``ending`` is set by the engine.
+    kernel's whole environment. ``calls`` answers what the kernel asks of its runner (see
+    ``channel``). ``ending`` is set by the engine.
     """
 
     save: Callable[[Any, bool], None]
     event: Callable[..., None] = _no_event
+    calls: Callable[[str, dict[str, Any]], dict[str, Any]] | None = None
     progress: Progress = SILENT
     cwd: Path = field(default_factory=Path.cwd)
     env: Mapping[str, str] | None = None

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import pandas as pd
@@ -50,10 +50,11 @@ def _excused(finding: Any) -> str:
     return f"until {exception.expires}: {exception.reason}" if exception else ""
 
 
-def health(states: Iterable[HealthOf]) -> pd.DataFrame:
-    """Return the health of each object, the worst first."""
+def health(states: Iterable[HealthOf | Mapping[str, str]]) -> pd.DataFrame:
+    """Return the health of each object, the worst first; states or their ``as_dict()``."""
     rank = {"Failed": 0, "NotFound": 1, "Unknown": 2, "Terminating": 3, "InProgress": 4}
-    rows = [(str(s.key), str(s.health), s.message) for s in states]
+    found = [one if isinstance(one, Mapping) else one.as_dict() for one in states]
+    rows = [(one["object"], one["health"], one["message"]) for one in found]
     rows.sort(key=lambda row: rank.get(row[1], 9))
     return pd.DataFrame(rows, columns=["object", "health", "message"])
 

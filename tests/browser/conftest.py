@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
 import subprocess
 import sys
 import time
 import urllib.request
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -20,6 +22,16 @@ from opslib.sandbox.ports import pick
 
 PROJECT = Path(__file__).parents[2]
 TOKEN = "tests-only"
+SETTINGS = {
+    "@jupyterlab/notebook-extension:tracker": {"windowingMode": "none"},
+    "@jupyterlab/docmanager-extension:plugin": {"autosave": False},
+    "@jupyterlab/apputils-extension:notification": {
+        "fetchNews": "false",
+        "checkForUpdates": False,
+        "doNotDisturbMode": True,
+    },
+}
+"""All cells are in the page; nothing is saved or shown but what a test does."""
 
 
 @dataclass(frozen=True)
@@ -40,6 +52,9 @@ def lab(sandbox: Status, tmp_path_factory: pytest.TempPathFactory) -> Iterator[L
     """Start JupyterLab on a copy of the project's notebooks, pointed at the control plane."""
     root = tmp_path_factory.mktemp("lab")
     shutil.copytree(PROJECT / "notebooks", root / "notebooks")
+    overrides = root / "c" / "labconfig" / "default_setting_overrides.json"
+    overrides.parent.mkdir(parents=True)
+    overrides.write_text(json.dumps(SETTINGS))
     (port,) = pick(1)
     words = [
         "--no-browser",
@@ -74,3 +89,13 @@ def _answers(url: str, log: Path) -> None:
         except OSError:
             time.sleep(0.2)
     raise AssertionError(f"JupyterLab did not start: {log.read_text()[-2000:]}")
+
+
+def wait_for(condition: Callable[[], Any], what: str, seconds: float = 30.0) -> Any:
+    """Wait until the condition gives something, and return it."""
+    until = time.monotonic() + seconds
+    while time.monotonic() < until:
+        if found := condition():
+            return found
+        time.sleep(0.1)
+    raise AssertionError(f"{what} did not come within {seconds} s")

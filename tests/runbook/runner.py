@@ -15,8 +15,12 @@ def main() -> int:
     _, notebook, out, options = sys.argv
     chosen = json.loads(options)
     given = chosen.pop("parameters", {})
+    parent = chosen.pop("resume", None)
     try:
-        done = runbook.run(notebook, given, out=Path(out), **chosen)
+        if parent:
+            done = runbook.resumed(Path(parent), **chosen)
+        else:
+            done = runbook.run(notebook, given, out=Path(out), **chosen)
     except OpslibError as error:
         sys.stderr.write(f"{error}\n")
         return error.exit_code

@@ -236,7 +236,7 @@ def test_plain_papermill_with_a_value_leaves_no_value(
 
 def test_the_runner_knows_before_the_kernel_goes_on(tmp_path: Path) -> None:
     """A value is in the runner's registry when ``note`` returns, for 300 values from 4 threads."""
-    from opslib.runbook.channel import Channel
+    from opslib.runbook.secretline import Channel
 
     folder = tmp_path / "private"
     folder.mkdir(mode=0o700)
