@@ -28,6 +28,17 @@ def run(
         Path | None, typer.Option("--out", help="Folder for records; default: outputs/.")
     ] = None,
     deadline: Annotated[str, typer.Option("--deadline", help="Longest run, such as 30m.")] = "",
+    cell_timeout: Annotated[
+        str, typer.Option("--cell-timeout", help="Longest run of one cell, such as 5m.")
+    ] = "",
+    lock: Annotated[
+        str,
+        typer.Option(
+            "--lock",
+            help="One run at a time for this scope, such as app/{app}, or lease:NAMESPACE/NAME "
+            "for all of a cluster; names in braces are parameters.",
+        ),
+    ] = "",
     parameters: Annotated[
         bool, typer.Option("--parameters", help="List the runbook's parameters, and end.")
     ] = False,
@@ -44,9 +55,17 @@ def run(
         return
     given = _given(parameter or [])
     limit = parse_duration(deadline, name="--deadline") if deadline else None
+    each = parse_duration(cell_timeout, name="--cell-timeout") if cell_timeout else None
     with bar() as progress:
         result = execute(
-            runbook, given, out=out, progress=progress, html_assets=plotly_js, deadline=limit
+            runbook,
+            given,
+            out=out,
+            progress=progress,
+            html_assets=plotly_js,
+            deadline=limit,
+            cell_timeout=each,
+            lock=lock,
         )
     emit(document(result), _text(result), as_json=json)
     if result.exit_code:

@@ -2,30 +2,33 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import time
 from collections import Counter
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
 from opslib.core.clock import now, stamp
-from opslib.core.errors import InputError, OpslibError
+from opslib.core.errors import InputError, LockBusy, OpslibError
 from opslib.core.imports import absent
 from opslib.core.progress import SILENT, Progress
-from opslib.runbook import facts, places
+from opslib.runbook import facts, history, lock, places, steps
 from opslib.runbook.folder import HTML, MANIFEST, RECORD, RESULT, RecordFolder, to_json
 from opslib.runbook.inject import inject
+from opslib.runbook.limits import Limits, said_of
 from opslib.runbook.manifest import surroundings
 from opslib.runbook.notebook import Notebook, read_notebook, runs_code, title_of
-from opslib.runbook.outcome import Ending, Outcome, RunError, RunResult, ending
+from opslib.runbook.outcome import Ending, Outcome, RunError, RunResult, conclude, ending, never_run
 from opslib.runbook.parameters import schema_of
 from opslib.runbook.places import find, new_folder, new_run_id, project_root
-from opslib.runbook.session import GRACE, Session
+from opslib.runbook.session import Session
 
-__all__ = ["RunResult", "find", "run"]
+__all__ = ["RunResult", "find", "run", "run_notebook"]
 
 SCHEMA_VERSION = 1
 
@@ -36,14 +39,30 @@ class _Run:
 
     notebook: Path
     parameters: dict[str, Any]
-    folder: RecordFolder
+    out: Path
+    moment: datetime
     run_id: str
     title: str
     surroundings: dict[str, Any]
     started: str = field(default_factory=stamp)
     begun: float = field(default_factory=time.monotonic)
+    scope: str = ""
     nb: Any = None
     ending: Ending | None = None
+    folder: RecordFolder = field(init=False)
+
+    def begin(self) -> None:
+        """Create the record's folder with a result.json that says "running"."""
+        name = self.notebook.stem
+        self.folder = RecordFolder(new_folder(self.out, name, self.run_id, self.moment))
+        self.folder.event(
+            "run-start",
+            run_id=self.run_id,
+            runbook=name,
+            pid=os.getpid(),
+            parameters=self.parameters,
+        )
+        self.folder.write(RESULT, to_json(self.result()))
 
     def result(self) -> dict[str, Any]:
         """Return result.json as it is now (schemas/result.json)."""
@@ -62,7 +81,13 @@ class _Run:
             "cells": _counts(self.nb),
             "error": ended.error.as_dict() if ended and ended.error else None,
             "report": _reported(self.nb),
+            **({"lock": self.scope} if self.scope else {}),
         }
+
+    def owner(self) -> lock.Owner:
+        """Return what a lock says of its holder."""
+        around = self.surroundings
+        return lock.Owner(self.run_id, self.notebook.stem, around["user"], around["host"])
 
 
 def run(
@@ -76,7 +101,8 @@ def run(
     deadline: float | None = None,
     cell_timeout: float | None = None,
     env: Mapping[str, str] | None = None,
-    grace: float = GRACE,
+    grace: float | None = None,
+    lock: str = "",
 ) -> RunResult:
     """Execute a runbook (a name, or the path of a notebook) and leave its record.
 
@@ -84,47 +110,84 @@ def run(
     to ``out``/<date>/<runbook>-<run id>/; ``out`` is outputs/ of the notebook's project
     by default, and ``cwd`` of the kernel is that project. ``deadline`` (whole run) and
     ``cell_timeout`` are in seconds; an interrupted cell has ``grace`` seconds for its
-    clean-up. ``env`` adds to the kernel's environment. ``html_assets`` returns the source
-    of plotly.min.js; without it figures appear in the HTML by their text.
+    clean-up (10 by default). ``lock`` is a scope that only one run may have at a time (see
+    lock.py). What is not given may stand in the notebook's metadata, under "opslib".
+    ``env`` adds to the kernel's environment. ``html_assets`` returns the source of
+    plotly.min.js; without it figures appear in the HTML by their text.
 
-    A run that fails is returned, with its outcome and exit code, not raised. Raises
-    InputError (or Problems) for a notebook or parameters that are wrong, and
-    OpslibError when the record cannot be written.
+    A run that fails is returned, with its outcome and exit code, not raised; one whose lock
+    is busy is "skipped", exit code 75. Raises InputError (or Problems) for a notebook or
+    parameters that are wrong, and OpslibError when the record cannot be written.
     """
     path = find(str(notebook))
-    source = read_notebook(path)
+    return run_notebook(
+        path,
+        read_notebook(path),
+        parameters,
+        limits=Limits(deadline, cell_timeout, grace, lock),
+        out=out,
+        cwd=cwd or project_root(path),
+        progress=progress,
+        html_assets=html_assets,
+        env=env,
+    )
+
+
+def run_notebook(
+    path: Path,
+    source: Notebook,
+    parameters: Mapping[str, object],
+    *,
+    limits: Limits,
+    out: Path | None,
+    cwd: Path,
+    progress: Progress,
+    html_assets: Callable[[], str] | None,
+    env: Mapping[str, str] | None = None,
+    started: Callable[[RecordFolder], object] | None = None,
+) -> RunResult:
+    """Execute a notebook that is read already, see ``run``; ``path`` is the file it came from.
+
+    ``started`` is told the record's folder before the kernel starts.
+    """
     typed = schema_of(source, path.name).check(parameters)
-    _check_limits(deadline, cell_timeout, grace)
-    root = project_root(path)
-    workplace = _existing(cwd or root)
+    steps.check(source, path.name)
+    limits = limits.over(source, path.name)
+    workplace = _existing(cwd)
     typed = {name: _from_here(value, name in parameters) for name, value in typed.items()}
-    this = _begin(path, source, typed, out or root / places.OUTPUTS)
-    try:
-        this.nb = _prepared(source, this, {k: v for k, v in typed.items() if k in parameters})
-        session = Session(
-            save=_saver(this),
-            event=this.folder.event,
-            progress=progress,
-            cwd=workplace,
-            env=_environment(this, env or {}),
-            deadline=deadline,
-            cell_timeout=cell_timeout,
-            grace=grace,
-        )
-        with session.stopper.on_signals():
-            this.ending = _execute(this, session)
-            return _finish(this, html_assets)
-    finally:
-        this.folder.close()
-
-
-def _check_limits(deadline: float | None, cell_timeout: float | None, grace: float) -> None:
-    limits = {"deadline": deadline, "cell_timeout": cell_timeout}
-    for name, seconds in limits.items():
-        if seconds is not None and not 0 < seconds < float("inf"):
-            raise InputError(f"{name} is {seconds:g}", where=name, expected="seconds, above 0")
-    if grace < 0:
-        raise InputError(f"grace is {grace:g}", where="grace", expected="seconds, 0 or more")
+    scope = lock.scope_of(limits.lock, typed) if limits.lock else ""
+    place = out or project_root(path) / places.OUTPUTS
+    with contextlib.ExitStack() as held:
+        this = _known(path, source, typed, place, scope)
+        try:
+            fence = held.enter_context(lock.hold(scope, this.owner(), typed)) if scope else None
+        except LockBusy as busy:
+            return _skipped(this, source, busy)
+        expected = history.expected_seconds(place, path.stem)
+        this.begin()
+        try:
+            given = {name: value for name, value in typed.items() if name in parameters}
+            this.nb = _prepared(source, this, given)
+            session = Session(
+                save=_saver(this),
+                apart=this.folder.write,
+                event=this.folder.event,
+                progress=progress,
+                cwd=workplace,
+                env=_environment(this, env or {}),
+                deadline=limits.deadline,
+                cell_timeout=limits.cell_timeout,
+                grace=limits.seconds_of_grace,
+                expected=expected,
+                fence=fence,
+            )
+            if started is not None:
+                started(this.folder)
+            with session.stopper.on_signals():
+                this.ending = _execute(this, session)
+                return _finish(this, html_assets)
+        finally:
+            this.folder.close()
 
 
 def _from_here(value: Any, given: bool) -> Any:
@@ -138,31 +201,50 @@ def _existing(folder: Path) -> Path:
     return folder.resolve()
 
 
-def _begin(path: Path, source: Notebook, typed: dict[str, Any], out: Path) -> _Run:
-    """Create the record's folder with a result.json that says "running"."""
+def _known(path: Path, source: Notebook, typed: dict[str, Any], out: Path, scope: str) -> _Run:
+    """Gather what is known of a run before anything of it is written."""
     moment = now()
     run_id = new_run_id(moment)
     around = surroundings(path, project_root(path))
     shown = {name: facts.to_plain(value, name) for name, value in typed.items()}
-    folder = RecordFolder(new_folder(out, path.stem, run_id, moment))
-    this = _Run(path, shown, folder, run_id, title_of(source, path.stem), around)
-    folder.event("run-start", run_id=run_id, runbook=path.stem, pid=os.getpid(), parameters=shown)
-    folder.write(RESULT, to_json(this.result()))
-    return this
+    title = title_of(source, path.stem)
+    return _Run(path, shown, out, moment, run_id, title, around, scope=scope)
+
+
+def _skipped(this: _Run, source: Notebook, busy: LockBusy) -> RunResult:
+    """Leave the record of a run that could not start: every cell is never-run."""
+    this.begin()
+    try:
+        this.nb = _dressed(source, this, {})
+        never_run(this.nb)
+        error = RunError("LockBusy", busy.what, detail=busy.as_dict())
+        this.ending = ending(Outcome.SKIPPED, error)
+        conclude(this.nb, this.ending)
+        this.folder.write(RECORD, to_json(this.nb))
+        return _finish(this, None)
+    finally:
+        this.folder.close()
 
 
 def _prepared(source: Notebook, this: _Run, given: Mapping[str, Any]) -> Any:
-    """Return the notebook to execute: parameters injected, metadata of this run set."""
+    """Return the notebook to execute, as the notebook libraries want it."""
     with absent("rfc3987_syntax"):  # see core.imports: over a second for a check nobody uses
         from nbformat import v4  # noqa: PLC0415  # not before the parameters are known to be good
-    nb = v4.upgrade(v4.reads(json.dumps(inject(source, given))))
-    nb.metadata["papermill"] = {
+    return v4.upgrade(v4.reads(json.dumps(_dressed(source, this, given))))
+
+
+def _dressed(source: Notebook, this: _Run, given: Mapping[str, Any]) -> Notebook:
+    """Return the notebook with parameters injected and the metadata of this run."""
+    nb = inject(source, given)
+    metadata = nb.setdefault("metadata", {})
+    metadata["papermill"] = {
         "parameters": {name: facts.to_plain(value, name) for name, value in given.items()},
         "input_path": this.surroundings["notebook"]["path"],
         "output_path": RECORD,
         "version": this.surroundings["versions"].get("papermill"),
     }
-    nb.metadata["opslib"] = {
+    metadata["opslib"] = {
+        **said_of(source),
         "run_id": this.run_id,
         "runbook": this.notebook.stem,
         "outcome": Outcome.RUNNING.value,
@@ -185,7 +267,6 @@ def _saver(this: _Run) -> Callable[[Any, bool], None]:
     from opslib.runbook.engine import to_text  # noqa: PLC0415  # papermill: see _prepared
 
     def save(nb: Any, sync: bool) -> None:
-        this.nb = nb
         this.folder.write(RECORD, to_text(nb), sync=sync)
 
     return save
@@ -208,6 +289,7 @@ def _finish(this: _Run, html_assets: Callable[[], str] | None) -> RunResult:
     """Write the rest of the record, the manifest last."""
     result = this.result()
     around = this.surroundings
+    this.folder.drop_payloads()
     this.folder.write(HTML, _page(this, result, html_assets))
     this.folder.write(RESULT, to_json(result))
     short = {"outcome": result["outcome"], "exit_code": result["exit_code"]}
@@ -233,12 +315,15 @@ def _finish(this: _Run, html_assets: Callable[[], str] | None) -> RunResult:
         record=where / RECORD,
         html=where / HTML,
         result=result,
+        notebook=this.nb,
     )
 
 
 def _page(this: _Run, result: dict[str, Any], html_assets: Callable[[], str] | None) -> str:
     from opslib.runbook import html  # noqa: PLC0415  # nbconvert: not before the run
 
+    if result["outcome"] == Outcome.SKIPPED.value:  # within the second that a busy lock takes
+        return html.short_page(result, f"No cell has run: {result['error']['message']}.")
     try:
         return html.to_html(this.nb, result, this.surroundings, html_assets)
     except Exception as error:  # noqa: BLE001  # the record must end whatever a cell put out
@@ -248,15 +333,17 @@ def _page(this: _Run, result: dict[str, Any], html_assets: Callable[[], str] | N
 
 def _counts(nb: Any) -> dict[str, int]:
     """Count the code cells of a notebook by outcome."""
-    cells = nb.cells if nb is not None else []
-    outcomes = (cell.metadata.get("opslib", {}).get("outcome") for cell in cells if runs_code(cell))
+    cells = nb["cells"] if nb is not None else []
+    outcomes = (
+        cell["metadata"].get("opslib", {}).get("outcome") for cell in cells if runs_code(cell)
+    )
     return dict(sorted(Counter(one or Outcome.NEVER_RUN.value for one in outcomes).items()))
 
 
 def _reported(nb: Any) -> dict[str, Any]:
     """Collect what the cells handed over with runbook.report, later values last."""
     found: dict[str, Any] = {}
-    for cell in nb.cells if nb is not None else []:
+    for cell in nb["cells"] if nb is not None else []:
         for output in cell.get("outputs", []):
             found.update(output.get("data", {}).get(facts.RESULT_MIME, {}))
     return found

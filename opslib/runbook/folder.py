@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import fcntl
+import gzip
 import json
 import os
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +17,8 @@ from opslib.core.hashes import file_digest
 
 RECORD, HTML = "record.ipynb", "record.html"
 RESULT, MANIFEST, EVENTS = "result.json", "manifest.json", "events.jsonl"
+PAYLOADS = "payloads"
+"""Folder of large outputs while the run goes on, see payloads.py."""
 
 
 def to_json(value: Any) -> str:
@@ -31,6 +35,7 @@ class RecordFolder:
 
     def __init__(self, path: Path) -> None:
         self.path = path
+        self.written = 0
         self._count = 0
         self._events = os.open(
             path / EVENTS, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o644
@@ -41,14 +46,23 @@ class RecordFolder:
         """Write one file, whole or not at all; ``sync`` puts it on disk before returning.
 
         Lone surrogates, which a cell may print and UTF-8 cannot hold, become the
-        backslash escapes that JSON has for them. Raises OpslibError.
+        backslash escapes that JSON has for them. A name that ends in .gz is compressed.
+        ``written`` counts the bytes of all files. Raises OpslibError.
         """
         path = self.path / name
+        data = text.encode("utf-8", "backslashreplace")
+        if name.endswith(".gz"):
+            data = gzip.compress(data, compresslevel=1, mtime=0)
         try:
-            write_atomic(path, text.encode("utf-8", "backslashreplace"), sync=sync)
+            write_atomic(path, data, sync=sync)
         except OSError as error:
             raise unwritable(path, error) from None
+        self.written += len(data)
         return path
+
+    def drop_payloads(self) -> None:
+        """Remove the large outputs that were written apart: the record holds them now."""
+        shutil.rmtree(self.path / PAYLOADS, ignore_errors=True)
 
     def event(self, name: str, **fields: Any) -> None:
         """Append one line to events.jsonl: number, time, what happened. Raises OpslibError."""

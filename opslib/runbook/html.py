@@ -96,11 +96,18 @@ def _read(name: str) -> str:
 
 def without_page(result: Mapping[str, Any], problem: Exception) -> str:
     """Return the page for a record whose real page could not be made: it says so."""
+    return short_page(
+        result,
+        f"This page could not be made ({type(problem).__name__}: {problem}). "
+        "The record is whole in record.ipynb and result.json.",
+    )
+
+
+def short_page(result: Mapping[str, Any], words: str) -> str:
+    """Return a page of one sentence, made without a notebook library."""
     escape = html.escape
     return (
         "<!DOCTYPE html>\n<html lang='en'><head><meta charset='utf-8'><title>Record</title></head>"
         f"<body><h1>{escape(result['title'])}: {escape(result['outcome'])}</h1>"
-        f"<p>This page could not be made ({escape(type(problem).__name__)}: "
-        f"{escape(str(problem))}). The record is whole in record.ipynb and result.json.</p>"
-        "</body></html>\n"
+        f"<p>{escape(words)}</p></body></html>\n"
     )
