@@ -1,7 +1,7 @@
 """Measure side by side with the peers: ``make bench``. Whole processes, alternating runs, medians.
 
 Uses a sandbox of its own; writes outputs/bench/start.json, and reconcile.json for the numbers of
-objects that are named (``make bench ARGS='100 1000'``; see ``reconcile``).
+objects that are named (``make bench ARGS='100 1000'``; see ``reconcile``), and runbook.json.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from opslib.sandbox import cluster
 from opslib.sandbox.binaries import own_kubectl
 from opslib.source.example import create_example
 
-from . import reconcile
+from . import reconcile, runbook
 
 PROJECT = Path(__file__).parents[2]
 ROUNDS = 7
@@ -108,4 +108,5 @@ def measure(repo: Path) -> dict[str, dict[str, Any]]:
 
 if __name__ == "__main__":
     main()
+    runbook.main()
     reconcile.main([int(word) for word in sys.argv[1:]] or list(reconcile.SIZES))

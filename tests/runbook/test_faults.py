@@ -15,6 +15,7 @@ from typing import Any
 import pytest
 
 from opslib import runbook
+from opslib.core.clock import parse_stamp
 
 from .conftest import (
     LOAD,
@@ -211,12 +212,19 @@ def _kill(runner: Runner) -> bool:
     runner.end()
     record = runner.folder() / "record.ipynb"
     notebook, result = read_json(record), read_json(runner.folder() / "result.json")
-    assert killed - record.stat().st_mtime < 2.0 or _complete(notebook)
+    fresh = killed - record.stat().st_mtime < 2.0
+    assert fresh or _complete(notebook) or not _began(runner, killed - 2.0)
     assert set(outcomes(record)) <= {"ok", "running", "never-run"}
     assert result["outcome"] in {"running", "ok"}
     (summary,) = runbook.list_records(runner.out)
     assert summary.outcome == ("ok" if result["outcome"] == "ok" else "interrupted")
     return bool(result["outcome"] == "ok")
+
+
+def _began(runner: Runner, moment: float) -> bool:
+    """Tell whether a cell had begun by then: from there on there is always something new."""
+    began = [one["time"] for one in runner.events() if one["event"] == "cell-start"]
+    return bool(began) and parse_stamp(began[0]).timestamp() < moment
 
 
 def _complete(notebook: dict[str, Any]) -> bool:
