@@ -273,8 +273,9 @@ def _saver(this: _Run) -> Callable[[Any, bool], None]:
 
 
 def _execute(this: _Run, session: Session) -> Ending:
-    from opslib.runbook import engine  # noqa: PLC0415  # papermill: see _prepared
+    from opslib.runbook import engine, html  # noqa: PLC0415  # papermill: see _prepared
 
+    html.warm()
     try:
         engine.execute(this.nb, session)
     except OpslibError:

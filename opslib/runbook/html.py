@@ -8,9 +8,11 @@ their hashes; a script that a cell printed as HTML does not.
 from __future__ import annotations
 
 import base64
+import contextlib
 import hashlib
 import html
 import re
+import threading
 from collections.abc import Callable, Mapping
 from functools import cache
 from importlib import import_module, resources
@@ -40,6 +42,16 @@ def to_html(
     content.update(css=_css(), scripts=scripts, policy=_policy(scripts))
     body, _ = _exporter().from_notebook_node(nb, resources={"page": content})
     return str(body)
+
+
+def warm() -> None:
+    """Import what the page is made with, in a thread: while the kernel starts nobody else works."""
+
+    def work() -> None:
+        with contextlib.suppress(Exception):  # whatever is wrong is told when the page is made
+            _exporter()
+
+    threading.Thread(target=work, name="opslib-page", daemon=True).start()
 
 
 def _exporter() -> Any:

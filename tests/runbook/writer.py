@@ -49,7 +49,8 @@ def write(folder: RecordFolder, far: mmap.mmap, begin: int) -> None:
         manager.cell_start(cell, index)
         for line in range(LINES):
             words = f"output {count + 1} " + "x" * (20_000 if line % 8 == 3 else 50) + "\n"
-            cell.outputs.append(nbformat.v4.new_output("stream", name="stdout", text=words))
+            printed = {"output_type": "stream", "name": "stdout", "text": words}
+            cell.outputs.append(nbformat.from_dict(printed))
             count += 1
             if count >= begin:
                 manager.save()
