@@ -60,6 +60,17 @@ def run(
         list[str] | None,
         typer.Option("--skip", help="With --resume: take this effect as done. Repeatable."),
     ] = None,
+    cell_timeout: Annotated[
+        str, typer.Option("--cell-timeout", help="Longest run of one cell, such as 5m.")
+    ] = "",
+    lock: Annotated[
+        str,
+        typer.Option(
+            "--lock",
+            help="One run at a time for this scope, such as app/{app}, or lease:NAMESPACE/NAME "
+            "for all of a cluster; names in braces are parameters.",
+        ),
+    ] = "",
     parameters: Annotated[
         bool, typer.Option("--parameters", help="List the runbook's parameters, and end.")
     ] = False,
@@ -101,12 +112,15 @@ def run(
     given = _given(parameter or [])
     anchoring = from_environment(anchor, sign_key, timestamp)
     limit = parse_duration(deadline, name="--deadline") if deadline else None
+    each = parse_duration(cell_timeout, name="--cell-timeout") if cell_timeout else None
     env = environment(approve, approve_from, approvers or ())
     with telling(runbook, notify or [], notify_on) as told, bar() as progress:
         options: dict[str, Any] = {
             "progress": progress,
             "html_assets": plotly_js,
             "deadline": limit,
+            "cell_timeout": each,
+            "lock": lock,
             "anchoring": anchoring,
             "env": env,
         }

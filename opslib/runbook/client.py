@@ -18,13 +18,14 @@ from papermill.clientwrap import PapermillNotebookClient
 
 from opslib.core.errors import OpslibError
 from opslib.core.secrecy import SOCKET
-from opslib.runbook import channel, kernel, streams
+from opslib.runbook import channel, kernel, steps
 from opslib.runbook.facts import ERROR_MIME
 from opslib.runbook.manager import Manager
 from opslib.runbook.notebook import runs_code, tags_of
 from opslib.runbook.outcome import OK, Ending, Outcome, RunError, ending
 from opslib.runbook.secretline import Channel
 from opslib.runbook.session import Session
+from opslib.runbook.steps import Step
 from opslib.runbook.widgets import keep_state
 
 _TICK = 0.25
@@ -48,7 +49,7 @@ class Client(PapermillNotebookClient):  # type: ignore[misc]  # papermill is unt
         self.on_cell_executed = self._look_at_reply
         self.iopub_timeout = _IOPUB_SECONDS
         self.store_widget_state = True
-        self.coalesce_streams = False  # see streams.py
+        self.coalesce_streams = False  # see streams.py, which the manager calls
 
     def execute(self, **_: Any) -> Any:
         """Run the cells in a thread of their own: the caller may have an event loop running."""
@@ -83,8 +84,13 @@ class Client(PapermillNotebookClient):  # type: ignore[misc]  # papermill is unt
             keep_state(self)
 
     async def _save_now_and_then(self) -> None:
+        fence = self.session.fence
         while True:
             await asyncio.sleep(_TICK)
+            if fence is not None and not fence():
+                fence = None
+                text = "the lock was lost: its holder could not renew it in time"
+                self.session.stopper.request(ending(Outcome.FAILED, RunError("LockLost", text)))
             try:
                 self.nb_man.save_if_due()
             except OpslibError as error:
@@ -141,24 +147,53 @@ class Client(PapermillNotebookClient):  # type: ignore[misc]  # papermill is unt
         return None
 
     async def _cell(self, cell: Any, index: int) -> Ending | None:
-        """Run one cell; return an ending when the run has to end with it."""
-        self.nb_man.cell_start(cell, index)
-        task = asyncio.ensure_future(self.async_execute_cell(cell, index))
-        problem = await self._watch(task, self.session.limit())
-        if problem is not None:
-            await self._interrupt(task)
-        else:
-            problem = await self._judge(task, cell)
-        cell.outputs = streams.join(cell.outputs)
-        if problem is None:
-            self.nb_man.cell_end(cell, index, Outcome.OK)
-            return None
+        """Run one cell, again where it says that it may be; return what ends the run with it."""
+        step = steps.step_of(cell)
+        attempt = 1
+        while True:
+            self.nb_man.cell_start(cell, index)
+            problem, stuck = await self._attempt(cell, index, step)
+            if problem is None:
+                self.nb_man.cell_end(cell, index, Outcome.OK)
+                return None
+            if stuck or attempt > step.retries or not _may_pass(problem) or self.left_early:
+                break
+            wait = step.pause(attempt)
+            left = self.session.left()
+            if left is not None and left <= wait:
+                break
+            self.nb_man.cell_again(index, problem, wait)
+            if (stopped := await self._pause(wait)) is not None:
+                problem = stopped
+                break
+            attempt += 1
         problem = _at(problem, index)
         _leave_a_note(cell, problem)
         self.nb_man.cell_end(cell, index, problem.outcome)
         return problem
 
-    async def _watch(self, task: asyncio.Future[Any], limit: float | None) -> Ending | None:
+    async def _attempt(self, cell: Any, index: int, step: Step) -> tuple[Ending | None, bool]:
+        """Run a cell once; return how it failed, and whether the kernel is still busy with it."""
+        task = asyncio.ensure_future(self.async_execute_cell(cell, index))
+        problem = await self._watch(task, self.session.limit(step.timeout), step.timeout)
+        stuck = False
+        if problem is not None:
+            stuck = not await self._interrupt(task)
+        else:
+            problem = await self._judge(task, cell)
+        self.nb_man.join_streams(cell, index)
+        return problem, stuck
+
+    async def _pause(self, seconds: float) -> Ending | None:
+        """Wait before the next attempt; return why it must not be made."""
+        asked = asyncio.ensure_future(self.session.stopper.asked())
+        await asyncio.wait({asked}, timeout=seconds)
+        asked.cancel()
+        return self.session.stopper.why
+
+    async def _watch(
+        self, task: asyncio.Future[Any], limit: float | None, step: float | None = None
+    ) -> Ending | None:
         """Wait for a task, a wish to stop, or the limit in seconds; return why it must stop."""
         asked = asyncio.ensure_future(self.session.stopper.asked())
         try:
@@ -167,10 +202,10 @@ class Client(PapermillNotebookClient):  # type: ignore[misc]  # papermill is unt
             asked.cancel()
         if task.done():
             return None
-        return self.session.stopper.why or self.session.too_late()
+        return self.session.stopper.why or self.session.too_late(step)
 
-    async def _interrupt(self, task: asyncio.Future[Any]) -> None:
-        """Interrupt the cell, wait for its clean-up, then end the kernel if it goes on."""
+    async def _interrupt(self, task: asyncio.Future[Any]) -> bool:
+        """Interrupt the cell and wait for its clean-up; False when it goes on regardless."""
         with contextlib.suppress(RuntimeError, OSError):
             await self.own_km.interrupt_kernel()
         twice = asyncio.ensure_future(self.session.stopper.asked_twice())
@@ -178,8 +213,10 @@ class Client(PapermillNotebookClient):  # type: ignore[misc]  # papermill is unt
             {task, twice}, timeout=self.session.grace, return_when=asyncio.FIRST_COMPLETED
         )
         twice.cancel()
+        ended = task.done()
         task.cancel()
         await asyncio.gather(task, return_exceptions=True)
+        return ended
 
     async def _judge(self, task: asyncio.Future[Any], cell: Any) -> Ending | None:
         """Say what the end of a cell means for the run."""
@@ -236,6 +273,14 @@ def _failed(name: str, message: str, cell: Any) -> Ending:
     special = {"denied", "timeout", "interrupted"}
     outcome = Outcome(kind) if kind in special else Outcome.FAILED
     return Ending(outcome, int(detail.get("exit_code", 1)), RunError(name, message, detail=detail))
+
+
+def _may_pass(problem: Ending) -> bool:
+    """Tell whether another attempt can end otherwise: not a refusal, a wish or wrong input."""
+    if problem.outcome not in (Outcome.FAILED, Outcome.TIMEOUT):
+        return False
+    decided = problem.error is not None and problem.error.name in ("SystemExit", "OutputLost")
+    return problem.exit_code not in (2, 3, 4) and not decided
 
 
 def _at(problem: Ending, index: int) -> Ending:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import fcntl
+import gzip
 import json
 import os
 import shutil
@@ -19,6 +20,8 @@ from opslib.runbook.verify import AFTERWARDS, digest_of, headed
 
 RECORD, HTML = "record.ipynb", "record.html"
 RESULT, MANIFEST, EVENTS = "result.json", "manifest.json", "events.jsonl"
+PAYLOADS = "payloads"
+"""Folder of large outputs while the run goes on, see payloads.py."""
 
 
 def to_json(value: Any) -> str:
@@ -35,6 +38,7 @@ class RecordFolder:
 
     def __init__(self, path: Path) -> None:
         self.path = path
+        self.written = 0
         self._chain = Chain()
         self._lock = threading.Lock()
         self._redactor = REDACTOR
@@ -48,10 +52,13 @@ class RecordFolder:
 
         Secrets are masked, then what is written is an event: of record.ipynb each ended
         cell, of another file its hash. Lone surrogates, which a cell may print and UTF-8
-        cannot hold, become the backslash escapes that JSON has for them. Raises OpslibError.
+        cannot hold, become the backslash escapes that JSON has for them. A name that ends
+        in .gz is compressed. ``written`` counts the bytes of all files. Raises OpslibError.
         """
         name = self._redactor.file_name(name)
         data = self._clean(name, text.encode("utf-8", "backslashreplace"))
+        if name.endswith(".gz"):
+            data = gzip.compress(data, compresslevel=1, mtime=0)
         if name == RECORD:
             for event, fields in self._chain.notebook(data, final=sync):
                 self._append(event, fields)
@@ -138,11 +145,17 @@ class RecordFolder:
             write_atomic(path, data, sync=sync)
         except OSError as error:
             raise unwritable(path, error) from None
+        self.written += len(data)
         return path
+
+    def drop_payloads(self) -> None:
+        """Remove the large outputs that were written apart: the record holds them now."""
+        if (self.path / PAYLOADS).is_dir():
+            self.drop(PAYLOADS)
 
     def _clean(self, name: str, data: bytes) -> bytes:
         """Take the secrets out: what is written anywhere in a record went through here."""
-        is_json = name.endswith((".json", ".jsonl", ".ipynb"))
+        is_json = name.removesuffix(".gz").endswith((".json", ".jsonl", ".ipynb"))
         return self._redactor.json_data(data) if is_json else self._redactor.data(data)
 
     def close(self) -> None:

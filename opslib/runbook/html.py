@@ -8,9 +8,11 @@ their hashes; a script that a cell printed as HTML does not.
 from __future__ import annotations
 
 import base64
+import contextlib
 import hashlib
 import html
 import re
+import threading
 from collections.abc import Callable, Mapping
 from functools import cache
 from importlib import import_module, resources
@@ -40,6 +42,16 @@ def to_html(
     content.update(css=_css(), scripts=scripts, policy=_policy(scripts))
     body, _ = _exporter().from_notebook_node(nb, resources={"page": content})
     return str(body)
+
+
+def warm() -> None:
+    """Import what the page is made with, in a thread: while the kernel starts nobody else works."""
+
+    def work() -> None:
+        with contextlib.suppress(Exception):  # whatever is wrong is told when the page is made
+            _exporter()
+
+    threading.Thread(target=work, name="opslib-page", daemon=True).start()
 
 
 def _exporter() -> Any:
@@ -96,11 +108,18 @@ def _read(name: str) -> str:
 
 def without_page(result: Mapping[str, Any], problem: Exception) -> str:
     """Return the page for a record whose real page could not be made: it says so."""
+    return short_page(
+        result,
+        f"This page could not be made ({type(problem).__name__}: {problem}). "
+        "The record is whole in record.ipynb and result.json.",
+    )
+
+
+def short_page(result: Mapping[str, Any], words: str) -> str:
+    """Return a page of one sentence, made without a notebook library."""
     escape = html.escape
     return (
         "<!DOCTYPE html>\n<html lang='en'><head><meta charset='utf-8'><title>Record</title></head>"
         f"<body><h1>{escape(result['title'])}: {escape(result['outcome'])}</h1>"
-        f"<p>This page could not be made ({escape(type(problem).__name__)}: "
-        f"{escape(str(problem))}). The record is whole in record.ipynb and result.json.</p>"
-        "</body></html>\n"
+        f"<p>{escape(words)}</p></body></html>\n"
     )

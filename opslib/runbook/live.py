@@ -153,9 +153,10 @@ class Recorder:
             )
         self._source = read_notebook(path)
         out = places.project_root(path) / places.OUTPUTS
-        self._run = execute._begin(  # noqa: SLF001  # one code writes every record
-            path, self._source, self.typed, self.given, out=out, parent=None
+        self._run = execute._known(  # noqa: SLF001  # one code writes every record
+            path, self._source, self.typed, self.given, out=out, scope="", parent=None
         )
+        self._run.begin()
         for name, fields in self._waiting:
             self._run.folder.event(name, **fields)
         self._waiting.clear()
@@ -168,7 +169,7 @@ class Recorder:
         return Path(self._run.folder.path)
 
     def _write(self, html_assets: Callable[[], str] | None) -> str:
-        from opslib.runbook import execute, places  # noqa: PLC0415  # as above
+        from opslib.runbook import execute  # noqa: PLC0415  # as above
         from opslib.runbook.anchor import from_environment  # noqa: PLC0415  # as above
         from opslib.runbook.engine import to_text  # noqa: PLC0415  # as above
         from opslib.runbook.folder import RECORD  # noqa: PLC0415  # as above
@@ -182,8 +183,7 @@ class Recorder:
                 outcome=run.ending.outcome.value, exit_code=run.ending.exit_code, ended=stamp()
             )
             run.folder.write(RECORD, to_text(run.nb))
-            root = places.project_root(run.notebook)
-            done = execute._finish(run, html_assets, root, from_environment())  # noqa: SLF001  # as above
+            done = execute._finish(run, html_assets, from_environment())  # noqa: SLF001  # as above
         finally:
             run.folder.close()
         return str(done.folder)

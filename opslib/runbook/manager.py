@@ -12,8 +12,10 @@ from typing import Any
 from papermill.engines import NotebookExecutionManager
 
 from opslib.core.clock import stamp
+from opslib.runbook import streams
 from opslib.runbook.notebook import headings, runs_code
-from opslib.runbook.outcome import Outcome
+from opslib.runbook.outcome import Ending, Outcome, conclude, never_run, step_marks
+from opslib.runbook.payloads import Payloads
 from opslib.runbook.session import Session
 
 _PAPERMILL = {
@@ -28,6 +30,8 @@ MIN_PAUSE, MAX_PAUSE = 0.5, 1.5
 """Seconds between two saves of a running notebook: at most 2 s may be lost with the machine."""
 _SHARE = 20
 """A save that took t seconds is not repeated within 20 t: saving costs 5 % at most."""
+_TELL_EVERY = 5.0
+"""Seconds between two looks at the clock for people while one cell runs."""
 
 
 class Manager(NotebookExecutionManager):  # type: ignore[misc]  # papermill is untyped
@@ -39,6 +43,10 @@ class Manager(NotebookExecutionManager):  # type: ignore[misc]  # papermill is u
         self.headings = headings(nb)
         self.steps = sum(runs_code(cell) for cell in nb.cells)
         self.done = 0
+        self.at = self.number = 0
+        self.attempts: list[dict[str, Any]] = []
+        self._payloads = None if session.apart is None else Payloads(session.apart)
+        self._told = 0.0
         self._dirty = False
         self._last = 0.0
         self._pause = MIN_PAUSE
@@ -50,25 +58,34 @@ class Manager(NotebookExecutionManager):  # type: ignore[misc]  # papermill is u
         self.nb.metadata.setdefault("papermill", {})
         self._papermill(start_time=self.start_time.isoformat(), end_time=None, duration=None)
         self.nb.metadata.papermill["exception"] = None
-        for cell in self.nb.cells:
-            cell.metadata.pop("execution", None)
-            cell.metadata["papermill"] = dict.fromkeys(
-                ("exception", "start_time", "end_time", "duration"), None
-            ) | {"status": "pending"}
-            if cell.cell_type == "code":
-                cell.execution_count, cell.outputs = None, []
-            if runs_code(cell):
-                cell.metadata["opslib"] = {"outcome": Outcome.NEVER_RUN.value}
+        never_run(self.nb)
         self.save()
 
     def cell_start(self, cell: Any, cell_index: int = 0, **_: Any) -> None:
         """Mark a cell as running."""
         self._begun = time.monotonic()
-        self._mark(cell, Outcome.RUNNING, started=stamp())
+        self._mark(cell, Outcome.RUNNING, **step_marks(cell), started=stamp(), **self._tries())
         cell.metadata.papermill["start_time"] = self.now().isoformat()
+        self.at, self.number = cell_index, self.done + 1
+        self.tell()
+        again = {"attempt": len(self.attempts) + 1} if self.attempts else {}
         heading = self.headings[cell_index]
-        self.session.progress.update(heading or f"cell {cell_index + 1}", self.done, self.steps)
-        self.session.event("cell-start", cell=cell_index, heading=heading)
+        self.session.event("cell-start", cell=cell_index, heading=heading, **again)
+        self.touch()
+
+    def cell_again(self, index: int, problem: Ending, wait: float) -> None:
+        """Note an attempt that failed, before the next one is made in ``wait`` seconds."""
+        error = problem.error.as_dict() if problem.error else {}
+        attempt = {
+            "outcome": problem.outcome.value,
+            "seconds": round(time.monotonic() - self._begun, 3),
+            "error": {key: error.get(key) for key in ("name", "message")},
+        }
+        cell = self.nb.cells[index]
+        self.attempts.append({"started": cell.metadata.opslib["started"], **attempt})
+        cell.metadata.opslib.update(self._tries())
+        number = len(self.attempts)
+        self.session.event("cell-retry", cell=index, attempt=number, **attempt, wait=wait)
         self.touch()
 
     def cell_end(self, cell: Any, index: int, outcome: Outcome) -> None:
@@ -76,16 +93,39 @@ class Manager(NotebookExecutionManager):  # type: ignore[misc]  # papermill is u
         seconds = round(time.monotonic() - self._begun, 3)
         if outcome is not Outcome.SKIPPED:
             started = cell.metadata.opslib["started"]
-            self._mark(cell, outcome, started=started, ended=stamp(), seconds=seconds)
+            times = {"started": started, "ended": stamp(), "seconds": seconds}
+            self._mark(cell, outcome, **step_marks(cell), **times, **self._tries())
             cell.metadata.papermill["end_time"] = self.now().isoformat()
             cell.metadata.papermill["duration"] = seconds
         else:
-            self._mark(cell, outcome)
+            self._mark(cell, outcome, **step_marks(cell))
+            seconds = 0.0
         self.done += 1
-        heading = self.headings[index]
-        self.session.progress.update(heading or f"cell {index + 1}", self.done, self.steps)
+        self.at, self.number = index, self.done
+        self.attempts = []
+        self.tell()
         self.session.event("cell-end", cell=index, outcome=outcome.value, seconds=seconds)
         self.touch()
+
+    def join_streams(self, cell: Any, index: int) -> None:
+        """Join what the cell printed; what was written apart is not written once more."""
+        if self._payloads is None:
+            cell.outputs = streams.join(cell.outputs)
+            return
+        before = list(cell.outputs)
+        cell.outputs = self._payloads.settle(index, before, lambda: streams.join(cell.outputs))
+
+    def tell(self) -> None:
+        """Tell people which step runs, for how long now, and how long earlier runs took."""
+        self._told = time.monotonic()
+        label = f"step {self.number}/{self.steps} {self.headings[self.at] or f'cell {self.at + 1}'}"
+        if self.session.expected is not None:
+            so_far = time.monotonic() - self.session.started
+            label += f", {so_far:.0f} s of about {self.session.expected:.0f} s"
+        self.session.progress.update(label, self.done, self.steps)
+
+    def _tries(self) -> dict[str, Any]:
+        return {"attempts": list(self.attempts)} if self.attempts else {}
 
     def passed(self, cell: Any) -> None:
         """Mark a cell that holds nothing to run (Markdown, raw, empty) as passed by."""
@@ -105,12 +145,7 @@ class Manager(NotebookExecutionManager):  # type: ignore[misc]  # papermill is u
         failed = ended is None or ended.outcome is not Outcome.OK
         self.nb.metadata.papermill["exception"] = True if failed else None
         if ended is not None:
-            self.nb.metadata.setdefault("opslib", {}).update(
-                outcome=ended.outcome.value,
-                exit_code=ended.exit_code,
-                error=ended.error.as_dict() if ended.error else None,
-                ended=stamp(),
-            )
+            conclude(self.nb, ended)
         self.session.save(self.nb, True)  # noqa: FBT003  # the type of a callback has no keywords
 
     def autosave_cell(self, **_: Any) -> None:
@@ -125,12 +160,15 @@ class Manager(NotebookExecutionManager):  # type: ignore[misc]  # papermill is u
         """Save now."""
         begun = time.monotonic()
         self._dirty = False
-        self.session.save(self.nb, False)  # noqa: FBT003  # as above
+        shown = self.nb if self._payloads is None else self._payloads.shown(self.nb)
+        self.session.save(shown, False)  # noqa: FBT003  # as above
         self._last = time.monotonic()
         self._pause = min(MAX_PAUSE, max(MIN_PAUSE, _SHARE * (self._last - begun)))
 
     def save_if_due(self) -> None:
-        """Save when something changed and the last save is long enough ago."""
+        """Save when something changed and the last save is long enough ago; tell people now."""
+        if self.done and time.monotonic() - self._told >= _TELL_EVERY:
+            self.tell()
         if self._dirty and time.monotonic() - self._last >= self._pause:
             self.save()
 

@@ -35,7 +35,7 @@ def read_notebook(path: Path) -> Notebook:
             expected="a notebook file as JupyterLab saves it",
             hint="restore the file from Git, or look for the marks of a merge conflict in it",
         ) from None
-    _check_format(notebook, path)
+    check_format(notebook, path)
     return dict(notebook)
 
 
@@ -58,7 +58,8 @@ def _settled(path: Path) -> str:
     return text
 
 
-def _check_format(notebook: Any, path: Path) -> None:
+def check_format(notebook: Any, path: Path) -> None:
+    """Raise InputError for what is not a notebook of format 4 in Python."""
     is_v4 = isinstance(notebook, dict) and notebook.get("nbformat") == 4
     cells = notebook.get("cells") if is_v4 else None
     if not isinstance(cells, list) or not all(isinstance(cell, dict) for cell in cells):

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import StrEnum
 from pathlib import Path
 from typing import Any
+
+from opslib.core.clock import stamp
+from opslib.runbook.notebook import runs_code
 
 
 class Outcome(StrEnum):
@@ -29,8 +32,10 @@ EXIT_CODES = {
     Outcome.TIMEOUT: 124,
     Outcome.INTERRUPTED: 130,
     Outcome.KERNEL_DEAD: 138,
+    Outcome.SKIPPED: 75,
 }
-"""timeout(1) has 124; shells add 128 to a signal's number; papermill's CLI exits 138."""
+"""timeout(1) has 124; shells add 128 to a signal's number; papermill's CLI exits 138. A run is
+skipped when its lock is busy: 75, EX_TEMPFAIL of sysexits(3)."""
 
 
 @dataclass(frozen=True)
@@ -70,7 +75,10 @@ def ending(outcome: Outcome, error: RunError, exit_code: int | None = None) -> E
 
 @dataclass(frozen=True)
 class RunResult:
-    """What a run left: its record's folder and files, and result.json as a dict."""
+    """What a run left: its record's folder and files, and result.json as a dict.
+
+    ``notebook`` is the executed notebook as it is in memory, which is not redacted.
+    """
 
     run_id: str
     runbook: str
@@ -80,3 +88,34 @@ class RunResult:
     record: Path
     html: Path
     result: dict[str, Any]
+    notebook: Any = field(default=None, repr=False, compare=False)
+
+
+def never_run(nb: Any) -> None:
+    """Clear what an earlier run left, and mark every code cell never-run."""
+    for cell in nb["cells"]:
+        metadata = cell.setdefault("metadata", {})
+        metadata.pop("execution", None)
+        metadata["papermill"] = dict.fromkeys(
+            ("exception", "start_time", "end_time", "duration"), None
+        ) | {"status": "pending"}
+        if cell["cell_type"] == "code":
+            cell["execution_count"], cell["outputs"] = None, []
+        if runs_code(cell):
+            metadata["opslib"] = {"outcome": Outcome.NEVER_RUN.value, **step_marks(cell)}
+
+
+def conclude(nb: Any, ended: Ending) -> None:
+    """Write the end of a run into the notebook's metadata."""
+    nb["metadata"].setdefault("opslib", {}).update(
+        outcome=ended.outcome.value,
+        exit_code=ended.exit_code,
+        error=ended.error.as_dict() if ended.error else None,
+        ended=stamp(),
+    )
+
+
+def step_marks(cell: Any) -> dict[str, Any]:
+    """Return what the author of the notebook said of a step, which is no outcome of ours."""
+    mine = cell["metadata"].get("opslib")
+    return {"step": mine["step"]} if isinstance(mine, dict) and "step" in mine else {}

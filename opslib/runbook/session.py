@@ -91,13 +91,16 @@ def _no_event(name: str, /, **fields: Any) -> None:
 class Session:
     """What one execution needs to know.
 
-    ``save`` writes the notebook (second argument: put it on disk for good). ``until`` is
-    a time.monotonic() value; ``cell_timeout`` and ``grace`` are seconds. ``env`` is the
-    kernel's whole environment. ``calls`` answers what the kernel asks of its runner (see
-    ``channel``). ``ending`` is set by the engine.
+    ``save`` writes the notebook (second argument: put it on disk for good), ``apart`` one
+    payload of a large output (None: they stay in the notebook). ``deadline``,
+    ``cell_timeout`` and ``grace`` are seconds; ``expected`` is how long earlier runs took.
+    ``fence`` tells whether the run's lock is still held. ``calls`` answers what the kernel
+    asks of its runner (see ``channel``).
+    ``env`` is the kernel's whole environment. ``ending`` is set by the engine.
     """
 
     save: Callable[[Any, bool], None]
+    apart: Callable[[str, str], object] | None = None
     event: Callable[..., None] = _no_event
     calls: Callable[[str, dict[str, Any]], dict[str, Any]] | None = None
     progress: Progress = SILENT
@@ -106,6 +109,8 @@ class Session:
     deadline: float | None = None
     cell_timeout: float | None = None
     grace: float = GRACE
+    expected: float | None = None
+    fence: Callable[[], bool] | None = None
     started: float = field(default_factory=time.monotonic)
     stopper: Stopper = field(default_factory=Stopper)
     ending: Ending | None = None
@@ -116,15 +121,18 @@ class Session:
             return None
         return max(0.0, self.started + self.deadline - time.monotonic())
 
-    def limit(self) -> float | None:
-        """Return the seconds that the next cell may take, and None for no limit."""
-        limits = [one for one in (self.left(), self.cell_timeout) if one is not None]
+    def limit(self, step: float | None = None) -> float | None:
+        """Return the seconds that the next cell may take, and None for no limit.
+
+        ``step`` is the cell's own time limit; it takes the place of that for all cells.
+        """
+        limits = [one for one in (self.left(), step or self.cell_timeout) if one is not None]
         return min(limits) if limits else None
 
-    def too_late(self) -> Ending:
+    def too_late(self, step: float | None = None) -> Ending:
         """Return the ending for a time limit that has just passed."""
         if self.left() == 0.0:
             text = f"the run did not end within its deadline of {self.deadline:g} s"
             return ending(Outcome.TIMEOUT, RunError("DeadlineExceeded", text))
-        text = f"the cell did not end within {self.cell_timeout:g} s"
+        text = f"the cell did not end within {step or self.cell_timeout:g} s"
         return ending(Outcome.TIMEOUT, RunError("CellTimeout", text))

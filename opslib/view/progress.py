@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import sys
 import threading
 import time
@@ -13,6 +14,9 @@ SHOW_AFTER = 1.0
 
 LINE_EVERY = 5.0
 """Seconds between two lines where standard error is not a terminal."""
+
+_NUMBER = re.compile(r"[0-9]+")
+"""A label that only counts on is the same label: no line of its own."""
 
 
 class Bar:
@@ -38,10 +42,12 @@ class Bar:
                 self._line(label, done, total)
 
     def _line(self, label: str, done: float, total: float | None) -> None:
-        if label == self._label and time.monotonic() - self._told < LINE_EVERY:
+        what = _NUMBER.sub("", label)
+        if what == self._label and time.monotonic() - self._told < LINE_EVERY:
             return
-        self._label, self._told = label, time.monotonic()
-        count = f" {done:.0f} of {total:.0f}" if total else ""
+        self._label, self._told = what, time.monotonic()
+        # A run's steps are counted in its label already.
+        count = f" {done:.0f} of {total:.0f}" if total and not label.startswith("step ") else ""
         print(f"… {label}{count}", file=sys.stderr, flush=True)  # noqa: T201  # this is its job
 
     def _draw(self, label: str, done: float, total: float | None) -> None:

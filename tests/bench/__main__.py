@@ -24,7 +24,7 @@ from opslib.sandbox import cluster
 from opslib.sandbox.binaries import own_kubectl
 from opslib.source.example import create_example
 
-from . import index, reconcile, records
+from . import index, reconcile, records, runbook
 
 PROJECT = Path(__file__).parents[2]
 ROUNDS = 7
@@ -111,4 +111,5 @@ if __name__ == "__main__":
     main()
     records.main()
     index.main()
+    runbook.main()
     reconcile.main([int(word) for word in sys.argv[1:]] or list(reconcile.SIZES))

@@ -1,6 +1,6 @@
-"""From outputs/bench/reconcile.json to docs: the tables of docs/benchmarks.md, and the plot.
+"""From outputs/bench/ to docs: the tables of docs/benchmarks.md, and the plot.
 
-``python -m tests.bench.report`` rewrites what stands between the two marks, and nothing else.
+``python -m tests.bench.report`` rewrites what stands between its marks, and nothing else.
 What was missed is said as plainly as what was reached.
 """
 
@@ -13,9 +13,11 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from . import runbook
 from .measure import PROJECT, Took, read
 from .reconcile import APPLY, BARE, DIFF, DRIFT, GET, ONLY, PEER, PLAN, SECOND, START, took
 
+RUNBOOK = "<!-- the same, of outputs/bench/runbook.json -->"
 DOCUMENT = PROJECT / "docs" / "benchmarks.md"
 PICTURE = PROJECT / "docs" / "reconcile-cost.png"
 BEGIN, END = "<!-- python -m tests.bench.report -->", "<!-- end of what it writes -->"
@@ -146,12 +148,38 @@ def _table(head: Sequence[str], rows: Iterator[Sequence[str]]) -> list[str]:
     return ["| " + " | ".join(row) + " |" for row in cells]
 
 
-def rewrite(text: str, fresh: str) -> str:
+def runbooks(document: Mapping[str, Any]) -> str:
+    """Return the section on runs beside papermill's own."""
+    rows: Mapping[str, Mapping[str, Row]] = document["rows"]
+    said = (
+        f"{document['machine']}, Python {document['python']}, load {document['load_before']} "
+        f"before. Whole processes in alternating runs, medians of {document['rounds']}. "
+        "papermill's own engine writes one notebook; ours leaves a whole record besides."
+    )
+    head = ("notebook", *next(iter(rows.values())), "", "must reach", "")
+    lines = ["## Runs beside papermill", "", said, ""]
+    return "\n".join([*lines, *_table(head, _runs(rows))]) + "\n"
+
+
+def _runs(rows: Mapping[str, Mapping[str, Row]]) -> Iterator[Sequence[str]]:
+    for name, ways in rows.items():
+        took = [float(row["median_seconds"]) for row in ways.values()]
+        cells = [f"{seconds:.2f} s" for seconds in took]
+        if name == runbook.SMALL:
+            factor, bound = took[1] / took[0], f"at most {runbook.MOST:g} times as long"
+            verdict, figure = factor <= runbook.MOST, f"{factor:.2f} times as long"
+        else:
+            factor, bound = took[0] / took[1], f"{runbook.LEAST:g} times as fast"
+            verdict, figure = factor >= runbook.LEAST, f"{factor:.1f} times as fast"
+        yield name, *cells, figure, bound, "reached" if verdict else "**missed**"
+
+
+def rewrite(text: str, fresh: str, mark: str = BEGIN) -> str:
     """Return a document with what stands between the marks made anew; at its end at first."""
-    before, begin, rest = text.partition(BEGIN)
+    before, begin, rest = text.partition(mark)
     after = rest.partition(END)[2] if begin else "\n"
     head = before if begin else before.rstrip("\n") + "\n\n"
-    return f"{head}{BEGIN}\n{fresh}{END}{after}"
+    return f"{head}{mark}\n{fresh}{END}{after}"
 
 
 def plot(sizes: Mapping[str, Row], png: Path) -> None:
@@ -213,14 +241,19 @@ _COLOURS = {
 
 
 def main() -> None:
-    """Rewrite the section and draw the plot."""
-    document = read("reconcile")
-    if not document.get("sizes"):
-        raise SystemExit("there are no results: run `python -m tests.bench.reconcile` first")
+    """Rewrite the sections of which there are results, and draw the plot."""
+    document, runs = read("reconcile"), read("runbook")
+    if not document.get("sizes") and not runs:
+        raise SystemExit("there are no results: run `make bench` first")
     text = DOCUMENT.read_text(encoding="utf-8")
-    DOCUMENT.write_text(rewrite(text, section(document)), encoding="utf-8")
-    plot(document["sizes"], PICTURE)
-    print(f"written: {DOCUMENT}\nwritten: {PICTURE}")
+    if runs:
+        text = rewrite(text, runbooks(runs), RUNBOOK)
+    if document.get("sizes"):
+        text = rewrite(text, section(document))
+        plot(document["sizes"], PICTURE)
+        print(f"written: {PICTURE}")
+    DOCUMENT.write_text(text, encoding="utf-8")
+    print(f"written: {DOCUMENT}")
 
 
 if __name__ == "__main__":

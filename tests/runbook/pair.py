@@ -61,7 +61,9 @@ def run(notebook: str, out: str, options: dict[str, Any]) -> None:
             parent = resume.read_parent(Path(options["resume"]), *decisions)
             stack.enter_context(resume.alone(parent))
         path = Path(notebook)
-        one = execute._begin(path, read_notebook(path), {}, {}, out=Path(out), parent=parent)
+        source = read_notebook(path)
+        one = execute._known(path, source, {}, {}, out=Path(out), scope="", parent=parent)
+        one.begin()
         ledger = Ledger(one.folder.event, parent.before if parent else None)
         socket = Path(out) / f"s{os.getpid()}"
         line = Line(socket, ledger.handle)

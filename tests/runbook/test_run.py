@@ -104,7 +104,7 @@ def test_the_record_of_a_good_run(make: Make, tmp_path: Path) -> None:
     assert [one["seq"] for one in events] == list(range(1, len(events) + 1))
     assert [events[0]["event"], events[-1]["event"]] == ["run-start", "record-close"]
     assert sum(one["event"] == "cell-end" for one in events) == 6
-    assert ("Look around", 3, 6) in watcher.seen
+    assert ("step 4/6 Look around", 3, 6) in watcher.seen
     assert watcher.seen[-1][1:] == (6, 6)
 
 
@@ -165,7 +165,8 @@ def test_bytes_that_are_no_text_do_not_break_the_record(make: Make) -> None:
 
 def test_a_full_disk_is_one_clear_error(make: Make, tmp_path: Path) -> None:
     """When the record cannot be written the run stops and says so; the partial record is whole."""
-    path = make(code("print('x' * 200_000, flush=True)\nimport time; time.sleep(60)"))
+    noise = "import random, time\nprint(random.randbytes(200_000).hex(), flush=True)\n"
+    path = make(code(noise + "time.sleep(60)"))
     program = (
         "import resource, runpy, sys; "
         "resource.setrlimit(resource.RLIMIT_FSIZE, (90_000, 90_000)); "
