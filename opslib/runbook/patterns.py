@@ -62,9 +62,10 @@ _EXAMPLE = re.compile(
     rb"|\xe2\x80\xb9|<masked|%[sd(]|\$[({A-Za-z]|\{\{"
 )
 _NO_VALUE = re.compile(
-    rb"(?:[A-Za-z_]+"  # a word
+    rb"(?:[A-Za-z_]+|V\d+(?:(?:alpha|beta)\d+)?[A-Za-z]+"  # a word, a class of Kubernetes
     rb"|[A-Za-z_]\w*(?:[.:]{1,2}[A-Za-z_]\w*)+"  # a name of code
     rb"|\.{0,2}/.*|.*://.*|(?:env|file|vault|sha\d+|arn|ref\+\w+):.*"  # a place, a reference
+    rb"|:.*"  # the second half of a C++ name
     rb"|[\d:.TZ+-]+"  # a number, a time, an address
     rb"|[\w.-]+\.[\w.-]+/[\w.-]+"  # a name of Kubernetes
     rb"|Ag[A-Za-z0-9+/=]{120,}"  # sealed for the cluster, public by design
@@ -109,7 +110,8 @@ def _a_login(_: bytes, secret: bytes) -> bool:
 
 
 def _a_password(_: bytes, secret: bytes) -> bool:
-    return not _EXAMPLE.search(secret) and not secret.startswith((b"<", b"$", b"{", b"["))
+    word = secret.lower() in {b"pass", b"password", b"passwd", b"pwd", b"secret", b"token"}
+    return not word and not _EXAMPLE.search(secret) and secret[:1] not in b"<${["
 
 
 def _cased(*words: str) -> tuple[bytes, ...]:

@@ -287,6 +287,7 @@ def _corpus() -> Iterator[tuple[str, str]]:
             "kubernetes.io/service-account-token\n"
             "PASSWORD: vault:v1:8SDd3WHDOjf7mq69CyCqYjBXAiQQAVZRkFM13ok481zoCmHnSeDX9vyf7w==\n"
             "password: <masked 0f3a9c1d2e>\ntokenExpirationSeconds: 3607\nauthorization.k8s.io/v1\n"
+            "https://user:password@host/ V1Secret: V1SecretProjection secret: V1beta1SecretList\n"
             "git@github.com:org/repo.git ssh://git@host:22/x https://host:8443/a@b\n"
         ),
     )
