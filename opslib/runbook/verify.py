@@ -34,7 +34,7 @@ FORMAT = "opslib-record-1"
 RECORD, EVENTS, MANIFEST = "record.ipynb", "events.jsonl", "manifest.json"
 ANCHORS = "anchors.json"
 AFTERWARDS = (ANCHORS, f"{MANIFEST}.sig", f"{MANIFEST}.asc", f"{MANIFEST}.tsr")
-"""Files about the manifest, which it cannot list: anchors.json does, and seals itself by head."""
+"""Files about the manifest, which it cannot list: anchors.json does, with a head of its own."""
 OPEN = ("never-run", "running")
 """Outcomes of cells that have not ended."""
 MAX_DOCUMENT, MAX_LINE, MAX_FILES = 1 << 28, 1 << 26, 100_000
@@ -532,10 +532,10 @@ def _hashes(value: Any) -> list[str]:
 
 def _finished(folder: Folder, chain: _Chain, verdict: Verdict) -> Iterator[Problem]:
     closing = chain.closing or {}
-    manifest, whole, problems = _manifest(folder, closing, verdict)
+    manifest, problems = _manifest(folder, closing, verdict)
     yield from problems
-    if whole and EVENTS in folder.sizes:
-        yield from _end_of_chain(folder, chain, manifest)
+    if manifest and EVENTS in folder.sizes:
+        yield from _end_of_chain(folder, chain, manifest, verdict)
     files = _mapping(closing.get("files")) or _mapping(manifest.get("files"))
     rows = _list(closing.get("cells")) or _list(manifest.get("cells"))
     cells = [str(_mapping(one).get("sha256")) for one in rows]
@@ -551,25 +551,21 @@ def _finished(folder: Folder, chain: _Chain, verdict: Verdict) -> Iterator[Probl
         yield from (Problem(one, "this file was added") for one in folder.sizes if one not in known)
 
 
-def _manifest(folder: Folder, closing: Data, verdict: Verdict) -> tuple[Data, bool, list[Problem]]:
-    """Read manifest.json; return it, whether its bytes are as written, and what is wrong."""
+def _manifest(folder: Folder, closing: Data, verdict: Verdict) -> tuple[Data, list[Problem]]:
+    """Read manifest.json; return it and what is wrong with it, {} when it cannot be read."""
     raw = folder.read(MANIFEST)
     if raw is None:
-        return (
-            {},
-            False,
-            [Problem(MANIFEST, "this file was deleted, never written, or is too large")],
-        )
+        return {}, [Problem(MANIFEST, "this file was deleted, never written, or is too large")]
     head = head_of(raw)
     try:
         manifest = _object(raw)
     except json.JSONDecodeError as error:
-        return {}, False, [Problem(MANIFEST, f"no JSON any more: {error.msg}", line=error.lineno)]
+        return {}, [Problem(MANIFEST, f"no JSON any more: {error.msg}", line=error.lineno)]
     except UnicodeDecodeError as error:
         line = raw[: error.start].count(b"\n") + 1
-        return {}, False, [Problem(MANIFEST, "bytes here are no UTF-8", line=line)]
+        return {}, [Problem(MANIFEST, "bytes here are no UTF-8", line=line)]
     except ValueError as error:
-        return {}, False, [Problem(MANIFEST, f"no JSON any more: {error}")]
+        return {}, [Problem(MANIFEST, f"no JSON any more: {error}")]
     problems = list(_fields(manifest, closing)) if closing else []
     if head:
         verdict.head = head
@@ -577,7 +573,7 @@ def _manifest(folder: Folder, closing: Data, verdict: Verdict) -> tuple[Data, bo
         problems.append(Problem(MANIFEST, "its end was changed", name="head"))
     elif not problems:
         problems.append(Problem(MANIFEST, *_where_not_as_written(raw, manifest)))
-    return manifest, bool(head), problems
+    return manifest, problems
 
 
 def _where_not_as_written(raw: bytes, manifest: Data) -> tuple[str, None, int | None, str]:
@@ -622,7 +618,9 @@ def _fields(manifest: Data, closing: Data) -> Iterator[Problem]:
             return
 
 
-def _end_of_chain(folder: Folder, chain: _Chain, manifest: Data) -> Iterator[Problem]:
+def _end_of_chain(
+    folder: Folder, chain: _Chain, manifest: Data, verdict: Verdict
+) -> Iterator[Problem]:
     """Hold the end of an unbroken chain against the manifest: one may have been made anew."""
     ends = _mapping(manifest.get("chain"))
     last, count = chain.last, ends.get("count")
@@ -634,7 +632,7 @@ def _end_of_chain(folder: Folder, chain: _Chain, manifest: Data) -> Iterator[Pro
         facts = {"sha256": folder.digest(EVENTS), "size": folder.sizes[EVENTS]}
         other_end = ends != actual
         other_file = _mapping(manifest.get("files")).get(EVENTS) != facts
-        if other_end and other_file:
+        if other_end and other_file and verdict.head:
             yield Problem(
                 EVENTS, "this line was made anew: the manifest has another", None, last.line
             )
