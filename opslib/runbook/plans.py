@@ -14,6 +14,8 @@ from opslib.runbook.difference import Difference, differs, shown
 from opslib.runbook.reading import objects_of
 
 _KEY = "changes"
+_COMMIT = "opslib.dev/commit"
+"""The annotation that each object gets from every commit: the revision says the same, once."""
 
 
 @dataclass(frozen=True)
@@ -58,6 +60,7 @@ def _fields(change: Mapping[str, Any]) -> dict[str, str]:
     return {
         str(one.get("path")): f"{shown(one.get('before'))} to {shown(one.get('after'))}"
         for one in listed
+        if _COMMIT not in str(one.get("path"))
     }
 
 

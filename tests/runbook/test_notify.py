@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 import threading
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -201,3 +202,17 @@ def test_an_address_of_the_command_line_cannot_wait(
     assert SECRET not in said.out + said.err
     assert not list((tmp_path / "state" / "notify").glob("*.json"))
     _no_secret(tmp_path)
+
+
+def test_without_apprise_it_is_told_what_to_install(
+    server: Server, fails: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The extra is named before anything runs; a run without --notify never needs it."""
+    monkeypatch.setitem(sys.modules, "apprise", None)
+    with pytest.raises(InputError, match="not installed") as caught:
+        notify.notifier(["ops"])
+    assert "opslib[notify]" in str(caught.value.hint)
+    out = tmp_path / "out"
+    assert cli(["run", str(fails), "--out", str(out), "--notify", "ops"]) == 2
+    assert not out.exists()
+    assert cli(["run", str(fails), "--out", str(out)]) == 1
