@@ -46,8 +46,9 @@ bench: setup ## measure, side by side with the peers; results under outputs/benc
 figures: setup ## make the tables and the plot of docs/benchmarks.md from the results of `make bench`
 	@$(BIN)/python -m tests.bench.report
 
-picture: setup ## make the README's picture from the newest record of a rollout
+picture: setup ## make the README's pictures: the newest record of a rollout, the gate as tested
 	@$(BIN)/python tools/picture.py readme docs/record.png
+	@$(BIN)/python tools/picture.py lab docs/lab.png
 
 down: ## end the control plane
 	@if [ -x $(OPSLIB) ]; then $(OPSLIB) sandbox down; else echo "nothing to end: no .venv here"; fi

@@ -2,6 +2,7 @@
 
 ``picture.py PAGE PNG [WIDTH HEIGHT]`` takes a local page; ``picture.py readme PNG`` the newest
 record of a rollout that was not ready: the top of the page, and beside it the timeline.
+``picture.py lab PNG`` takes over what the browser tests saw of the gate.
 """
 
 from __future__ import annotations
@@ -80,8 +81,18 @@ def readme(png: Path) -> None:
         both.screenshot(path=str(png), full_page=True)
 
 
+def lab(png: Path) -> None:
+    """Copy the browser tests' picture of the gate."""
+    seen = OUTPUTS / "browser" / "6-destructive.png"
+    if not seen.exists():
+        raise SystemExit("no picture of the gate: run `make test ARGS=tests/browser` first")
+    shutil.copyfile(seen, png)
+
+
 if __name__ == "__main__":
     if sys.argv[1] == "readme":
         readme(Path(sys.argv[2]))
+    elif sys.argv[1] == "lab":
+        lab(Path(sys.argv[2]))
     else:
         picture(Path(sys.argv[1]), Path(sys.argv[2]), *map(int, sys.argv[3:5]))

@@ -64,7 +64,7 @@ def test_reconcile_in_jupyterlab(chromium: Any, lab: Lab, platform: Path) -> Non
     notebook = _run_all(page, lab, "reconcile")
     assert _errors(notebook) == []
     page.wait_for_selector(".js-plotly-plot .barlayer", timeout=30_000)
-    assert "Mode is plan: nothing is written" in page.content()
+    assert "Only planned, nothing is written" in page.content()
     page.close()
 
 

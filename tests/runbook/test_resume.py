@@ -11,6 +11,7 @@ from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from multiprocessing import forkserver
 from pathlib import Path
 from typing import Any
 
@@ -95,16 +96,17 @@ def test_forty_kills_no_effect_twice_none_lost(
     server: Cluster,
     namespace: str,
     tmp_path: Path,
-    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """SIGKILL of runner and kernel at 40 moments of one chain of resumed runs."""
     path, out = make(code("work")), tmp_path / "out"
     out.mkdir()
     kubeconfig = sandboxes.environment(sandbox.name)["KUBECONFIG"]
     # Python 3.11's fork server does not preload by our sys.path, and says nothing of it.
-    monkeypatch.setenv("PYTHONPATH", str(HERE.parent))
-    forks = multiprocessing.get_context("forkserver")
-    forks.set_forkserver_preload([pair.__name__])
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("PYTHONPATH", str(HERE.parent))
+        forks = multiprocessing.get_context("forkserver")
+        forks.set_forkserver_preload([pair.__name__])
+        forkserver.ensure_running()
 
     def start(moment: str, options: dict[str, Any]) -> int:
         told = {**options, "work": [kubeconfig, namespace, EFFECTS, moment]}
