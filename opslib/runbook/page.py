@@ -13,6 +13,7 @@ from opslib.runbook import widgets
 from opslib.runbook.facts import ERROR_MIME, RESULT_MIME
 from opslib.runbook.notebook import headings, runs_code
 from opslib.runbook.outcome import Outcome
+from opslib.runbook.plans import CHANGES, is_plan
 
 PLOTLY = "application/vnd.plotly.v1+json"
 _ORDER = ("text/html", "text/markdown", "image/svg+xml", "image/png", "image/jpeg", "text/latex")
@@ -90,6 +91,9 @@ def _pairs(values: Mapping[str, Any]) -> list[tuple[str, str]]:
 def _text(value: Any) -> str:
     if isinstance(value, str):
         return value
+    if is_plan(value):  # the cell that showed it has it as a table
+        counted = f"{len(value[CHANGES])}, one by one in result.json"
+        value = {**value, CHANGES: counted}
     if isinstance(value, dict) and all(not isinstance(one, dict | list) for one in value.values()):
         return "\n".join(f"{name}: {_text(one)}" for name, one in value.items())
     return json.dumps(value, ensure_ascii=False)

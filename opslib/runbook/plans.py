@@ -13,7 +13,7 @@ from typing import Any
 from opslib.runbook.difference import Difference, differs, shown
 from opslib.runbook.reading import objects_of
 
-_KEY = "changes"
+CHANGES = "changes"
 _COMMIT = "opslib.dev/commit"
 """The annotation that each object gets from every commit: the revision says the same, once."""
 
@@ -31,7 +31,7 @@ class Planned:
 
 def is_plan(value: Any) -> bool:
     """Tell whether a JSON object is a plan."""
-    changes = value.get(_KEY) if isinstance(value, dict) else None
+    changes = value.get(CHANGES) if isinstance(value, dict) else None
     return isinstance(changes, list) and all(
         isinstance(one, dict) and isinstance(one.get("kind"), str) and "name" in one
         for one in changes
@@ -43,7 +43,7 @@ def find(*documents: Any) -> dict[str, Planned]:
     found: dict[str, Planned] = {}
     for one in objects_of(*documents):
         if is_plan(one):
-            for change in one[_KEY]:
+            for change in one[CHANGES]:
                 found[_name(change)] = Planned(str(change.get("action", "")), _fields(change))
     return found
 
@@ -82,7 +82,7 @@ def differences(one: Mapping[str, Planned], two: Mapping[str, Planned]) -> Itera
 def without(report: Mapping[str, Any]) -> dict[str, Any]:
     """Return a report without its plans, which are compared by themselves."""
     return {
-        key: {k: v for k, v in value.items() if k != _KEY} if is_plan(value) else value
+        key: {k: v for k, v in value.items() if k != CHANGES} if is_plan(value) else value
         for key, value in report.items()
-        if not (key == _KEY and is_plan(report))
+        if not (key == CHANGES and is_plan(report))
     }

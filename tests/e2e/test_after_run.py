@@ -21,6 +21,9 @@ def test_two_plans_of_one_commit_and_one_of_the_next(
     given = {"repo": str(platform), "path": "production"}
     one, two = (runbook.run("reconcile", given, out=tmp_path / "out", env=env) for _ in range(2))
     assert [str(line) for line in compare(one.folder, two.folder)] == []
+    page = one.html.read_text()
+    assert "changes: 7, one by one in result.json" in page
+    assert "resource_version" not in page
     found = search(Query(resource="Deployment payment-processor"), tmp_path / "out")
     assert {record.run_id for record in found.records} == {one.run_id, two.run_id}
     path = platform / "production" / "deployment.yaml"
