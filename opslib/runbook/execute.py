@@ -411,7 +411,7 @@ def _approval(nb: Any) -> dict[str, Any]:
     """Return how the gate of the run stands, where it has one that was reached."""
     found = [
         output["data"][facts.APPROVAL_MIME]
-        for cell in (nb.cells if nb is not None else [])
+        for cell in (nb["cells"] if nb is not None else [])
         for output in cell.get("outputs", [])
         if facts.APPROVAL_MIME in output.get("data", {})
     ]
