@@ -387,12 +387,14 @@ def _finish(this: _Run, html_assets: Callable[[], str] | None, anchoring: Anchor
 
 
 def _page(this: _Run, result: dict[str, Any], html_assets: Callable[[], str] | None) -> str:
-    from opslib.runbook import engine, html  # noqa: PLC0415  # nbconvert: not before the run
+    from opslib.runbook import html  # noqa: PLC0415  # nbconvert: not before the run
 
     if result["outcome"] == Outcome.SKIPPED.value:  # within the second that a busy lock takes
         return html.short_page(result, f"No cell has run: {result['error']['message']}.")
+    from opslib.runbook.engine import clean  # noqa: PLC0415  # papermill: as above
+
     try:
-        return html.to_html(engine.clean(this.nb), result, this.surroundings, html_assets)
+        return html.to_html(clean(this.nb), result, this.surroundings, html_assets)
     except Exception as error:  # noqa: BLE001  # the record must end whatever a cell put out
         this.folder.event("html-failed", error=f"{type(error).__name__}: {error}")
         return html.without_page(result, error)
