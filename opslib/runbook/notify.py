@@ -21,6 +21,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from opslib.core import secrecy
 from opslib.core.clock import human_seconds, stamp
 from opslib.core.errors import InputError
 from opslib.core.files import private_dir, write_atomic
@@ -146,6 +147,12 @@ def config_dir() -> Path:
 
 
 def _target(text: str) -> Target:
+    found = _addressed(text)
+    secrecy.note(found.address, "notification")
+    return found
+
+
+def _addressed(text: str) -> Target:
     if "://" in text:
         return Target("", text)
     if not NAME.fullmatch(text):
