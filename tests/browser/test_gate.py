@@ -87,7 +87,7 @@ def _repository(folder: Path, namespace: str) -> Path:
 def _comparable(result: dict[str, Any]) -> dict[str, Any]:
     kept = {name: value for name, value in result.items() if name not in OWN}
     applied = {k: v for k, v in kept["report"]["applied"].items() if k not in OWN | {"evidence"}}
-    return {**kept, "report": {**kept["report"], "applied": applied}}
+    return {**kept, "done": applied, "report": {**kept["report"], "applied": applied}}
 
 
 @dataclass(frozen=True)
@@ -247,7 +247,8 @@ def _record(lab: Lab) -> dict[str, Any]:
     """Return result.json of the newest record that this Lab's kernels left."""
 
     def newest() -> dict[str, Any] | None:
-        found = sorted((lab.root / "outputs").glob("*/*/manifest.json"))
+        every = (lab.root / "outputs").glob("*/*/manifest.json")
+        found = sorted(every, key=lambda one: one.parent.name.rsplit("-", 2)[-2:])
         return json.loads((found[-1].parent / "result.json").read_text()) if found else None
 
     return dict(wait_for(newest, "the record"))
