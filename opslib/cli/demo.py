@@ -150,6 +150,7 @@ class Story:
                     "outcome": result.outcome,
                     "expected": expected,
                     "record": str(result.html),
+                    "verified": self.verified(result),
                 }
                 for title, expected, result in self.steps
             ],
@@ -157,7 +158,17 @@ class Story:
 
     @property
     def ok(self) -> bool:
-        return all(result.outcome == expected for _, expected, result in self.steps)
+        return all(
+            result.outcome == expected and self.verified(result)
+            for _, expected, result in self.steps
+        )
+
+    @staticmethod
+    def verified(result: RunResult) -> bool:
+        """Tell whether a record is as it was written, as `opslib records verify` does."""
+        from opslib.runbook.verify import verify
+
+        return verify(result.folder).ok
 
     def text(self) -> str:
         """Return the end of the demonstration for people."""
@@ -172,6 +183,7 @@ class Story:
                 *columns(rows),
                 "",
                 f"All steps ended as they should, in {took}." if self.ok else "A step went wrong.",
+                "Each record verifies: opslib records verify." if self.ok else "",
                 f"The repository: {_near(self.repo)}",
                 f"The cluster:    {_LOOK}",
             ]
@@ -180,7 +192,9 @@ class Story:
     def require(self) -> None:
         """Fail where a step did not end as the story says."""
         wrong = [
-            f"{title}: {r.outcome}" for title, expected, r in self.steps if r.outcome != expected
+            f"{title}: {r.outcome}" if self.verified(r) else f"{title}: its record was changed"
+            for title, expected, r in self.steps
+            if r.outcome != expected or not self.verified(r)
         ]
         if wrong:
             raise OpslibError("a step did not end as it should", where="; ".join(wrong))
