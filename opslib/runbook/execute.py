@@ -293,7 +293,10 @@ def _prepared(source: Notebook, this: _Run, given: Mapping[str, Any]) -> Any:
     """Return the notebook to execute, as the notebook libraries want it."""
     with absent("rfc3987_syntax"):  # see core.imports: over a second for a check nobody uses
         from nbformat import v4  # noqa: PLC0415  # not before the parameters are known to be good
-    return v4.upgrade(v4.reads(json.dumps(_dressed(source, this, given))))
+    nb = v4.upgrade(v4.reads(json.dumps(_dressed(source, this, given))))
+    if this.parent:
+        resume_.mark(nb, this.parent)
+    return nb
 
 
 def _dressed(source: Notebook, this: _Run, given: Mapping[str, Any]) -> Notebook:
@@ -313,8 +316,6 @@ def _dressed(source: Notebook, this: _Run, given: Mapping[str, Any]) -> Notebook
         "outcome": Outcome.RUNNING.value,
         "started": this.started,
     }
-    if this.parent:
-        resume_.mark(nb, this.parent)
     return nb
 
 

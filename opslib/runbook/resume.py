@@ -74,7 +74,7 @@ def read_parent(folder: Path, redo: Sequence[str] = (), skip: Sequence[str] = ()
     texts = ("run_id", "notebook", "sources", "given_digest")
     if start.get("event") != "run-start" or not all(isinstance(start.get(n), str) for n in texts):
         raise InputError("this record does not say how its run began", where=str(folder / EVENTS))
-    if rows[-1].get("event") == "run-end" and rows[-1].get("outcome") == "ok":
+    if any(one.get("event") == "run-end" and one.get("outcome") == "ok" for one in rows):
         raise InputError("this run ended ok: there is nothing to resume", where=str(folder))
     parent = Parent(
         folder,
