@@ -119,20 +119,6 @@ def note_plain(value: Any, name: str) -> None:
             note_plain(one, name)
 
 
-def note_given(nb: Any) -> None:
-    """Note the values that plain papermill injected for secret parameters, before any save."""
-    from opslib.runbook.parameters import schema_of  # noqa: PLC0415  # it imports this module
-
-    given = nb.metadata.get("papermill", {}).get("parameters") or {}
-    try:
-        schema = schema_of(nb, "notebook")
-    except InputError:
-        return  # the kernel will say so
-    for one in schema.parameters:
-        if has_secret(one.annotation):
-            note_plain(given.get(one.name), one.name)
-
-
 def _resolved(reference: str) -> str:
     match = _REFERENCE.fullmatch(reference)
     parts = match.groupdict() if match else {}

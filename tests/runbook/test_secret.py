@@ -214,15 +214,15 @@ def test_a_run_has_the_value_and_its_record_the_reference(make: Make) -> None:
     assert VALUE[::-1] in record
 
 
-def test_plain_papermill_with_a_value_leaves_no_value(
+def test_papermill_with_a_value_leaves_no_value(
     make: Make, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Papermill injects what it is given: it is refused by the kernel and masked in the file."""
+    """Papermill injects what it is given; our engine refuses it before anything is written."""
     import papermill
 
     monkeypatch.setenv("PYTHONWARNINGS", "ignore")
     path = make(parameters(CELL), LOAD)
-    with pytest.raises(papermill.PapermillExecutionError) as caught:
+    with pytest.raises(papermill.exceptions.PapermillException) as caught:
         papermill.execute_notebook(
             path,
             tmp_path / "done.ipynb",
@@ -231,7 +231,9 @@ def test_plain_papermill_with_a_value_leaves_no_value(
             progress_bar=False,
         )
     assert VALUE not in str(caught.value)
-    assert VALUE not in (tmp_path / "done.ipynb").read_text(encoding="utf-8")
+    assert "db_password is secret" in str(caught.value)
+    assert not (tmp_path / "done.ipynb").exists()
+    assert not list(tmp_path.glob("outputs/*/*"))
 
 
 def test_the_runner_knows_before_the_kernel_goes_on(tmp_path: Path) -> None:
