@@ -35,11 +35,14 @@ def shape(manifest: Manifest) -> bytes:
     name = str(manifest["metadata"]["name"])
     if not _NAME.fullmatch(name):
         return orjson.dumps(manifest)
-    rest = manifest
+    metadata = dict(manifest["metadata"])
+    # Another namespace has other quotas and policies, whatever it is called.
+    namespace = metadata.pop("namespace", None)
+    rest = {**manifest, "metadata": metadata}
     if (manifest["apiVersion"], manifest["kind"]) == ("v1", "ConfigMap"):
-        rest = {**manifest, "data": _keys(manifest.get("data"))}
+        rest["data"] = _keys(manifest.get("data"))
     kind = {"apiVersion": rest["apiVersion"], "kind": rest["kind"]}
-    return orjson.dumps({**_Renamed(name).value(rest), **kind})
+    return orjson.dumps([namespace, {**_Renamed(name).value(rest), **kind}])
 
 
 def _keys(data: Any) -> Any:
