@@ -9,6 +9,7 @@ import subprocess
 import sys
 import time
 import urllib.request
+import uuid
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -42,8 +43,8 @@ class Lab:
     root: Path
 
     def open(self, notebook: str) -> str:
-        """Return the address of one notebook in its own tab."""
-        place = notebook.rpartition("/")[2].partition(".")[0]
+        """Return the address of one notebook in a workspace of its own, without others' tabs."""
+        place = uuid.uuid4().hex
         return f"{self.url}/lab/workspaces/{place}/tree/{notebook}?token={TOKEN}"
 
 
