@@ -10,10 +10,9 @@ import sys
 import time
 import urllib.request
 import uuid
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import pytest
 
@@ -90,13 +89,3 @@ def _answers(url: str, log: Path) -> None:
         except OSError:
             time.sleep(0.2)
     raise AssertionError(f"JupyterLab did not start: {log.read_text()[-2000:]}")
-
-
-def wait_for(condition: Callable[[], Any], what: str, seconds: float = 30.0) -> Any:
-    """Wait until the condition gives something, and return it."""
-    until = time.monotonic() + seconds
-    while time.monotonic() < until:
-        if found := condition():
-            return found
-        time.sleep(0.1)
-    raise AssertionError(f"{what} did not come within {seconds} s")

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from runbook.conftest import wait_for
 
 from opslib import runbook
 from opslib.kube.client import Cluster
@@ -17,7 +18,7 @@ from opslib.runbook import approvals
 from opslib.sandbox import cluster as sandboxes
 from opslib.sandbox.cluster import Status
 
-from .conftest import PROJECT, Lab, wait_for
+from .conftest import PROJECT, Lab
 
 SHOTS = PROJECT / "outputs" / "browser"
 OWN = {"run_id", "started", "ended", "seconds", "approval"}
