@@ -6,6 +6,7 @@ import contextlib
 import os
 import shutil
 import signal
+import subprocess
 import sys
 import tempfile
 import threading
@@ -122,6 +123,18 @@ def platform(tmp_path: Path) -> Path:
     repo = tmp_path / "payment-platform"
     create_example(repo)
     return repo
+
+
+@pytest.fixture
+def place(platform: Path, server: Cluster, namespace: str) -> Iterator[str]:
+    """Give the example a namespace of the test's own, and return its name; deleted afterwards."""
+    name = f"{namespace}-app"
+    for path in platform.glob("*/*.yaml"):
+        path.write_text(path.read_text().replace("production", name))
+    words = ["-c", "user.name=Test", "-c", "user.email=test@localhost", "commit", "-qam", "moved"]
+    subprocess.run(["git", "-C", str(platform), *words], check=True, timeout=60)
+    yield name
+    server.request("DELETE", f"/api/v1/namespaces/{name}")
 
 
 def _alive(pid: str) -> bool:

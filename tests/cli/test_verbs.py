@@ -39,13 +39,6 @@ GROUPS = {
 }
 
 
-def _own(platform: Path, name: str) -> None:
-    """Give the example a namespace of the test's own."""
-    for path in platform.glob("*/*.yaml"):
-        path.write_text(path.read_text().replace("production", name))
-    git(platform, "commit", "-qam", "namespace of a test")
-
-
 def test_help_loads_nothing_heavy() -> None:
     """Start-up is a feature: --help imports no client, no tables, no notebooks."""
     code = (
@@ -68,11 +61,9 @@ def test_every_verb_has_help_and_json() -> None:
 
 
 def test_from_git_to_the_cluster_and_back(
-    opslib: Opslib, platform: Path, server: Cluster, namespace: str
+    opslib: Opslib, platform: Path, server: Cluster, namespace: str, place: str
 ) -> None:
     """Plan, apply, check, drift, an approval by hash: each with its exit code."""
-    place = f"{namespace}-app"
-    _own(platform, place)
     common = ("--repo", platform, "--path", "production", "--app", namespace)
     first = opslib("plan", *common, "--json")
     assert first.code == 0, first.err
@@ -95,7 +86,6 @@ def test_from_git_to_the_cluster_and_back(
     assert "spec.replicas  2 → 3" in drift.out
     assert opslib("apply", *common, "--yes").code == 0
     assert opslib("check", *common).code == 0
-    server.request("DELETE", f"/api/v1/namespaces/{place}")
 
 
 def test_the_platform_of_2018_is_upgraded(opslib: Opslib, tmp_path: Path) -> None:
@@ -114,10 +104,10 @@ def test_the_platform_of_2018_is_upgraded(opslib: Opslib, tmp_path: Path) -> Non
 
 
 def test_the_loop_applies_and_ends_cleanly_on_sigterm(
-    opslib: Opslib, sandbox: Status, platform: Path, namespace: str, server: Cluster
+    opslib: Opslib, sandbox: Status, platform: Path, namespace: str, place: str
 ) -> None:
     """A commit is live within a poll; SIGTERM ends the loop with exit 0 and a last status."""
-    _own(platform, f"{namespace}-app")
+    del place
     common = ("--repo", str(platform), "--path", "production", "--app", namespace)
     env = {**os.environ, **sandboxes.environment(sandbox.name)}
     words = [sys.executable, "-m", "opslib", "watch", *common, "--interval", "2s"]
@@ -136,7 +126,6 @@ def test_the_loop_applies_and_ends_cleanly_on_sigterm(
         _, err = loop.communicate(timeout=30)
     assert loop.returncode == 0, err
     assert opslib("watch", *common, "--status", "--json").json["phase"] == "stopped"
-    server.request("DELETE", f"/api/v1/namespaces/{namespace}-app")
 
 
 def test_a_failed_revision_is_taken_back_and_released(

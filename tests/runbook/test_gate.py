@@ -277,8 +277,9 @@ Run = Callable[..., tuple[int, dict[str, Any]]]
 
 
 @pytest.fixture
-def reconcile(sandbox: Status, platform: Path, tmp_path: Path) -> Run:
-    """Return `opslib run reconcile` on the example, in a process of its own."""
+def reconcile(sandbox: Status, platform: Path, place: str, tmp_path: Path) -> Run:
+    """Return `opslib run reconcile` on the example, in a process and a namespace of its own."""
+    del place
     env = {**os.environ, **sandboxes.environment(sandbox.name)}
 
     def run(*words: str | Path, verb: str = "run") -> tuple[int, dict[str, Any]]:
