@@ -15,13 +15,10 @@ import re
 import threading
 from collections.abc import Callable, Mapping
 from functools import cache
-from importlib import import_module, resources
+from importlib import resources
 from typing import Any
 
-from opslib.core.imports import absent
-from opslib.runbook import page
-
-_TEMPLATE = "record.html.j2"
+from opslib.runbook import markup, page
 
 
 def to_html(
@@ -39,9 +36,8 @@ def to_html(
     content = page.build(nb, result, around, draw_figures=html_assets is not None)
     plotly = html_assets() if html_assets is not None and content["has_figures"] else ""
     scripts = [_closed(plotly), _read("draw.js")] if plotly else []
-    content.update(css=_css(), scripts=scripts, policy=_policy(scripts))
-    body, _ = _exporter().from_notebook_node(nb, resources={"page": content})
-    return str(body)
+    content.update(css=f"{_read('record.css')}\n{markup.css()}", scripts=scripts)
+    return str(_template().render(page={**content, "policy": _policy(scripts)}))
 
 
 def warm() -> None:
@@ -49,25 +45,20 @@ def warm() -> None:
 
     def work() -> None:
         with contextlib.suppress(Exception):  # whatever is wrong is told when the page is made
-            _exporter()
+            _template()
+            markup.warm()
 
     threading.Thread(target=work, name="opslib-page", daemon=True).start()
 
 
-def _exporter() -> Any:
-    with absent("rfc3987_syntax"):
-        from jinja2 import DictLoader  # noqa: PLC0415  # weighs as nbconvert does
-        from nbconvert.exporters import HTMLExporter  # noqa: PLC0415  # 0.5 s, after the run
-    return HTMLExporter(
-        extra_loaders=[
-            DictLoader({_TEMPLATE: "{% set page = resources.page %}" + _read(_TEMPLATE)})
-        ],
-        template_file=_TEMPLATE,
-        exclude_anchor_links=True,
-        embed_images=True,
-        preprocessors=[],
-        default_preprocessors=[],
-    )
+@cache
+def _template() -> Any:
+    from jinja2 import Environment, StrictUndefined  # noqa: PLC0415  # not before the run
+
+    # The template escapes each text itself: much of what it prints is HTML already.
+    environment = Environment(undefined=StrictUndefined)  # noqa: S701  # see above
+    environment.filters.update(markup.filters())
+    return environment.from_string(_read("record.html.j2"))
 
 
 def _policy(scripts: list[str]) -> str:
@@ -87,18 +78,6 @@ def _sha256(text: str) -> str:
 def _closed(script: str) -> str:
     """Return a script that cannot end its own element: "</script" only occurs within strings."""
     return re.sub(r"</(script)", r"<\\/\1", script, flags=re.IGNORECASE)
-
-
-def _css() -> str:
-    formatters = import_module("pygments.formatters.html")  # late, and it ships no types
-
-    def code(style: str) -> str:
-        formatter = formatters.HtmlFormatter(style=style, nobackground=True)
-        rules = formatter.get_style_defs(".highlight")
-        return "\n".join(line for line in rules.splitlines() if line.startswith(".highlight ."))
-
-    dark = f"@media screen and (prefers-color-scheme: dark) {{\n{code('github-dark')}\n}}"
-    return "\n".join([_read("record.css"), code("default"), dark])
 
 
 @cache

@@ -19,6 +19,9 @@ from jupyter_client.manager import AsyncKernelManager
 _SOCKET_ROOM = 60
 """A Unix socket's path has 104 bytes at most on macOS, 108 on Linux (unix(7)); names need 40."""
 
+_LOOK = 0.01
+"""Seconds between two looks whether the kernel has ended."""
+
 
 class ThisInterpreter(KernelSpecManager):  # type: ignore[misc]  # jupyter_client is untyped here
     """Answers every kernel name with ipykernel under the interpreter that runs us.
@@ -104,8 +107,12 @@ class Voice:
 async def remove(manager: Any, folder: Path, *, now: bool) -> None:
     """End the kernel (with ``now`` by SIGKILL to its process group) and remove its sockets."""
     try:
-        if manager.has_kernel:
-            await manager.shutdown_kernel(now=now)
+        if manager.has_kernel and now:
+            await manager.shutdown_kernel(now=True)
+        elif manager.has_kernel:  # as shutdown_kernel does, which looks every 0.1 s
+            await manager.interrupt_kernel()
+            await manager.request_shutdown()
+            await manager.finish_shutdown(pollinterval=_LOOK)
     finally:
         await manager.cleanup_resources()
         shutil.rmtree(folder, ignore_errors=True)

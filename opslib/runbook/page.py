@@ -137,7 +137,8 @@ def _cells(nb: Any, title: str, show: _Shower) -> Iterator[Data]:
     for index, (cell, heading) in enumerate(zip(nb.cells, headings(nb), strict=True)):
         if cell.cell_type == "markdown":
             if source := _without_title(cell.source, title):
-                yield {"kind": "markdown", "source": source}
+                given = cell.get("attachments", {})
+                yield {"kind": "markdown", "source": source, "attachments": given}
         elif runs_code(cell):
             yield _code_cell(cell, index, heading, show)
 
