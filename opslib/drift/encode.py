@@ -123,7 +123,8 @@ def headline(one: Review) -> str:
     text = f"{_many(len(one.drifts), 'difference')} in {_many(len(objects), 'object')}"
     if people:
         text += f", {people} by people"
-    since = min((drift.since or drift.first_seen for drift in one.drifts), default="")
+    times = (drift.since or drift.first_seen for drift in one.drifts)
+    since = min(filter(None, times), default="")
     if since:
         text += f", oldest {human_seconds((now() - parse_stamp(since)).total_seconds())}"
     return text
