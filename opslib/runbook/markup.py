@@ -35,7 +35,7 @@ def markdown(source: str, attachments: Mapping[str, Any] | None = None) -> str:
     )
     try:
         return str(mistune.MarkdownWithMath(renderer=renderer).render(source))
-    except import_module("nbconvert.utils.exceptions").ConversionException:  # an attachment
+    except mistune.InvalidNotebook:  # it names an attachment that is not there
         return f"<pre>{escape(source)}</pre>"
 
 
