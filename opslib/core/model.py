@@ -43,6 +43,12 @@ class Origin:
     def __str__(self) -> str:
         return f"{self.path}:{self.line}"
 
+    @classmethod
+    def parse(cls, text: str | None) -> Origin | None:
+        """Read back what ``str`` writes; None for None or "", which stand for no origin."""
+        path, _, line = (text or "").rpartition(":")
+        return cls(path, int(line)) if path else None
+
 
 @dataclass(frozen=True)
 class Resource:

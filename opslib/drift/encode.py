@@ -10,8 +10,6 @@ from opslib.core.clock import human_seconds, now, parse_stamp
 from opslib.core.model import Origin, ResourceKey, Revision
 from opslib.drift.model import (
     FORMAT,
-    NOBODY,
-    UNDECIDED,
     Actor,
     Attribution,
     Candidate,
@@ -61,7 +59,7 @@ def drift_of(row: Mapping[str, Any]) -> Drift:
         row["path"],
         row["declared"],
         row["live"],
-        _origin(row["origin"]),
+        Origin.parse(row["origin"]),
         row["api_version"],
         row["uid"],
         row["resource_version"],
@@ -134,14 +132,7 @@ def _many(number: int, word: str) -> str:
     return f"{number} {word}" if number == 1 else f"{number} {word}s"
 
 
-def _origin(text: str | None) -> Origin | None:
-    path, _, line = (text or "").rpartition(":")
-    return Origin(path, int(line)) if path else None
-
-
 def _attribution(row: Mapping[str, Any]) -> Attribution:
-    if not row:
-        return NOBODY
     return Attribution(
         Confidence(row["confidence"]),
         _actor(row["actor"]) if row["actor"] else None,
@@ -159,17 +150,12 @@ def _actor(row: Mapping[str, Any]) -> Actor:
 
 
 def _declared(row: Mapping[str, Any] | None) -> Declared | None:
-    if not row:
-        return None
-    origin = _origin(row["origin"])
-    return Declared(**{**row, "origin": origin}) if origin else None
+    return Declared(**{**row, "origin": Origin.parse(row["origin"])}) if row else None
 
 
 def _fight(row: Mapping[str, Any] | None) -> Fight | None:
     return Fight(**{**row, "writers": tuple(row["writers"])}) if row else None
 
 
-def _decision(row: Mapping[str, Any] | None) -> Decision:
-    if not row:
-        return UNDECIDED
+def _decision(row: Mapping[str, Any]) -> Decision:
     return Decision(**{**row, "disposition": Disposition(row["disposition"])})

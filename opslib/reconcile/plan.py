@@ -97,12 +97,11 @@ class Change:
 
     @classmethod
     def from_dict(cls, row: Mapping[str, Any]) -> Change:
-        path, _, line = (row["origin"] or "").rpartition(":")
         return cls(
             Action(row["action"]),
             ResourceKey(row["group"], row["kind"], row["namespace"], row["name"]),
             row["api_version"],
-            Origin(path, int(line)) if path else None,
+            Origin.parse(row["origin"]),
             tuple(FieldChange.from_dict(field) for field in row["fields"]),
             row["uid"],
             row["resource_version"],

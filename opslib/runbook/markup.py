@@ -1,8 +1,7 @@
 """Text of a notebook as HTML: Markdown, code, and what a terminal would show in colours.
 
 The filters are nbconvert's own parts. Its exporter is not used: it parses every finished page
-once more to give pictures without a text one, a second for each 5 MB, and builds a formatter
-for each cell.
+once more to give pictures without a text one, and builds a formatter for each cell.
 """
 
 from __future__ import annotations
@@ -74,6 +73,7 @@ def _lexer() -> Any:
     return import_module("IPython.lib.lexers").IPython3Lexer()
 
 
+@cache
 def _nbconvert(name: str) -> Any:
     with absent("rfc3987_syntax"):
         return import_module(f"nbconvert.filters.{name}")
