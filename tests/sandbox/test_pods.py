@@ -64,7 +64,8 @@ def until(
 
 
 def conditions(found: Pod) -> dict[str, str]:
-    return {c["type"]: c["status"] for c in found["status"]["conditions"]}
+    """Return the conditions that the pod has by now: none before anybody looked at it."""
+    return {c["type"]: c["status"] for c in found["status"].get("conditions", [])}
 
 
 def states(found: Pod) -> list[str]:
