@@ -39,7 +39,7 @@ JupyterLab that takes seconds to start, or count what the others did."""
 def pytest_xdist_auto_num_workers(config: pytest.Config) -> int:
     """Return how many processes ``-n auto`` means; 0 is this one."""
     option = config.option
-    few = option.keyword or option.lf or option.capture == "no" or option.collectonly
+    few = option.keyword or option.capture == "no" or option.collectonly
     folders = all((config.invocation_params.dir / argument).is_dir() for argument in config.args)
     return 0 if few or not folders or (os.cpu_count() or 1) < PROCESSES else PROCESSES
 
