@@ -254,14 +254,15 @@ class Session:
     def holding(self) -> Iterator[Callable[[], bool]]:
         """Hold the app's lease for one apply; yields ``held``, to be asked before each write.
 
-        Raises LockBusy, naming the holder, when a loop or another apply has it.
+        Raises LockBusy, naming the holder, when a loop or another apply has it. What a dead
+        holder left is taken: at once where it was killed on this machine, else after its term.
         """
         # Imported here: threads and timers are not for those who only plan.
         from opslib.reconcile.keeper import Keeper  # noqa: PLC0415  # start-up time
 
         make_namespace(self.cluster)
         lease = self.lease()
-        if not lease.try_acquire():
+        if not lease.acquire():
             raise lease.busy()
         with Keeper(lease) as keeper, self.fenced(keeper.held):
             yield keeper.held
