@@ -207,6 +207,7 @@ def run_notebook(
                 grace=limits.seconds_of_grace,
                 expected=expected,
                 fence=fence,
+                started=this.begun,
             )
             if started is not None:
                 started(this.folder)
