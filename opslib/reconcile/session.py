@@ -128,6 +128,7 @@ class Session:
             self.limits,
             confirmed=self.limits.confirmed | confirmed,
             spared=frozenset(map(str, trials.adopted)),
+            new=frozenset(map(str, trials.created | trials.adopted)),
         )
         desired = self._desired(rendered)
         own = appfile_at(self.mirror, revision)
@@ -230,8 +231,10 @@ class Session:
 
     def _settle_trials(self, planned: Planned) -> None:
         """Forget the failures before a revision that is whole and healthy now."""
-        commit = planned.prepared.plan.revision.commit
-        if commit == planned.prepared.inventory.commit and not planned.trials.quarantined(commit):
+        commit, known = planned.prepared.plan.revision.commit, planned.trials
+        # A break after the inventory was settled leaves a good revision on trial.
+        pending = known.quarantined(commit) or (known.trial and known.trial.commit == commit)
+        if commit == planned.prepared.inventory.commit and not pending:
             return
         declared = planned.prepared.desired.keys
         change_trials(
