@@ -21,6 +21,7 @@ def test_the_package_is_installed_as_asked(made: Copy) -> None:
     assert (made.folder / "settings.txt").read_text() == "{'editable_mode': 'compat'}"
 
 
+@pytest.mark.alone
 def test_a_second_run_does_nothing(made: Copy) -> None:
     """A valid stamp: no word, no pip, no time."""
     log = made.log.stat()
