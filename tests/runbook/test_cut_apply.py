@@ -7,8 +7,6 @@ replacement and deletes. Each resumed run finds a smaller plan than the approved
 from __future__ import annotations
 
 import json
-import subprocess
-import sys
 import time
 import uuid
 from collections.abc import Iterator
@@ -33,7 +31,7 @@ from opslib.sandbox.cluster import Status
 from opslib.source.mirror import Source
 
 from .audited import entries
-from .conftest import HERE, read_json
+from .conftest import HERE, Zygote, read_json
 
 NOTEBOOK = Path(__file__).parents[2] / "notebooks" / "reconcile.ipynb"
 SCHEMA = Path(runbook.__file__).parent / "schemas" / "result.json"
@@ -94,6 +92,7 @@ class Stage:
     sandbox: Status
     namespace: str
     repository: Repository
+    zygote: Zygote
     out: Path
     app: App = field(default_factory=lambda: App(f"r{uuid.uuid4().hex[:8]}"))
 
@@ -131,10 +130,10 @@ class Stage:
         }
         env = {"PYTHONPATH": str(HERE / "cut"), "CUT": json.dumps(where)} if where else {}
         told = {"env": env, **({"resume": str(resume)} if resume else {"parameters": given})}
-        words = map(str, [sys.executable, HERE / "runner.py", NOTEBOOK, self.out, json.dumps(told)])
-        done = subprocess.run([*words], capture_output=True, check=False, timeout=120, text=True)
-        self.said = done.stderr
-        return done.returncode
+        fork = self.zygote.start(NOTEBOOK, self.out, told)
+        code = fork.wait()
+        self.said = fork.said()
+        return code
 
     def edit(self, name: str, value: str) -> None:
         """Change an object as somebody else."""
@@ -162,17 +161,18 @@ class Stage:
 
 
 @pytest.fixture
-def stage(
+def stage(  # noqa: PLR0917  # fixtures, given by name
     server: Cluster,
     sandbox: Status,
     namespace: str,
+    zygote: Zygote,
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
 ) -> Iterator[Stage]:
     """Return a stage; afterwards the app's bookkeeping is cleared away."""
     monkeypatch.setenv("OPSLIB_CACHE", str(tmp_path / "cache"))
     monkeypatch.delenv("OPSLIB_APPROVERS", raising=False)
-    one = Stage(server, sandbox, namespace, Repository(tmp_path / "repo"), tmp_path / "out")
+    one = Stage(server, sandbox, namespace, Repository(tmp_path / "repo"), zygote, tmp_path / "out")
     yield one
     root = "/api/v1/namespaces/opslib-system/configmaps"
     for name in (one.app.inventory, one.app.trials):
