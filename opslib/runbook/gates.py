@@ -41,9 +41,9 @@ class Subject(Protocol):
     ``target`` the name of what is changed (typed to approve a destructive plan);
     ``consequences`` one line each; ``destructive``: something is deleted or replaced;
     ``empty``: nothing would be written; ``cluster``: the uid of the cluster, "" without one.
-    ``parts`` are hashes of what it consists of and of what it stands on (commit, cluster): a
-    plan whose every part is one of an approved plan is what remains of that one. Without any,
-    an approval covers the whole plan only.
+    It may have ``part_hashes``, a frozenset of texts: of what it consists of and of what it
+    stands on (commit, cluster). A plan whose every part is one of an approved plan is what
+    remains of that one. Without any, an approval covers the whole plan only.
     """
 
     @property
@@ -60,8 +60,6 @@ class Subject(Protocol):
     def empty(self) -> bool: ...
     @property
     def cluster(self) -> str: ...
-    @property
-    def parts(self) -> frozenset[str]: ...
 
 
 @dataclass(frozen=True)
@@ -75,7 +73,7 @@ class Plan:
     destructive: bool = False
     empty: bool = False
     cluster: str = ""
-    parts: frozenset[str] = frozenset()
+    part_hashes: frozenset[str] = frozenset()
 
 
 @dataclass
@@ -248,7 +246,8 @@ def _carried(one: Approval) -> Grant | None:
     It covers the same plan, and what remains of it: the ledger compares. A record is only a
     file: where signatures are required it approves nothing.
     """
-    parts = sorted(one.subject.parts) if len(one.subject.parts) <= MOST_PARTS else []
+    found: frozenset[str] = getattr(one.subject, "part_hashes", frozenset())
+    parts = sorted(found) if len(found) <= MOST_PARTS else []
     answer = effects.ask("gate", name=one.name, plan=one.subject.hash, parts=parts)
     known = answer["approved"]
     if known is None:

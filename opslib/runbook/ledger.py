@@ -16,7 +16,7 @@ from opslib.core.errors import ApprovalError, InputError, OpslibError
 
 BEGUN, FAILED, DONE = "begun", "failed", "done"
 PARTS = "parts"
-"""Where a gate's approval keeps the parts of its plan (see ``gates.Subject``)."""
+"""Where a gate's approval keeps the hashes of its plan's parts (see ``gates.Subject``)."""
 
 
 @dataclass(frozen=True)

@@ -121,7 +121,7 @@ def plan_view(planned: Planned) -> gates.Plan:
         destructive=bool(gone),
         empty=not plan.writes,
         cluster=plan.cluster_uid,
-        parts=parts_of(planned.prepared),
+        part_hashes=parts_of(planned.prepared),
     )
 
 

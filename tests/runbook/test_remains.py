@@ -14,11 +14,11 @@ from opslib.runbook import approvals, effects, gates, resume
 from opslib.runbook.gates import Plan
 from opslib.runbook.ledger import Before, Effect, Ledger
 
-WHOLE = Plan("a" * 64, "all", "demo", parts=frozenset({"ground", "1", "2", "3"}))
-REST = Plan("b" * 64, "rest", "demo", parts=frozenset({"ground", "2", "3"}))
-LESS = Plan("c" * 64, "less", "demo", parts=frozenset({"ground", "3"}))
-AGAIN = Plan("d" * 64, "again", "demo", parts=frozenset({"ground", "1"}))
-MORE = Plan("e" * 64, "more", "demo", parts=frozenset({"ground", "3", "4"}))
+WHOLE = Plan("a" * 64, "all", "demo", part_hashes=frozenset({"ground", "1", "2", "3"}))
+REST = Plan("b" * 64, "rest", "demo", part_hashes=frozenset({"ground", "2", "3"}))
+LESS = Plan("c" * 64, "less", "demo", part_hashes=frozenset({"ground", "3"}))
+AGAIN = Plan("d" * 64, "again", "demo", part_hashes=frozenset({"ground", "1"}))
+MORE = Plan("e" * 64, "more", "demo", part_hashes=frozenset({"ground", "3", "4"}))
 BARE = Plan("f" * 64, "bare", "demo")
 
 
@@ -121,9 +121,9 @@ def test_a_plan_too_large_for_a_record_is_covered_whole_only(runs: Runs) -> None
     """Its parts are not kept; the same plan is still covered."""
     many = frozenset(map(str, range(gates.MOST_PARTS + 1)))
     runs._gates = {}
-    large = dataclasses.replace(WHOLE, parts=many)
+    large = dataclasses.replace(WHOLE, part_hashes=many)
     runs._number = 0
     runs.gate(large, large.hash)
     assert runs.gate(large).carried == "run-1"
     with pytest.raises(InputError, match="the plan changed"):
-        runs.gate(dataclasses.replace(REST, parts=frozenset({"1"})))
+        runs.gate(dataclasses.replace(REST, part_hashes=frozenset({"1"})))

@@ -7,8 +7,6 @@ import json
 import os
 import random
 import signal
-import subprocess
-import sys
 import time
 from collections import Counter
 from collections.abc import Iterator
@@ -26,7 +24,7 @@ from opslib.sandbox import cluster as sandboxes
 from opslib.sandbox.cluster import Status
 
 from .audited import entries
-from .conftest import HERE, LOAD, Make, code, parameters, read_json, wait_for
+from .conftest import LOAD, Fork, Make, Zygote, code, parameters, read_json, wait_for
 
 CHAINS, KILLS, CELLS, EACH = 3, 5, 4, 8
 """Chains that run side by side, kills of each inside a cell, cells with effects, effects of one."""
@@ -81,6 +79,7 @@ class Chain:
     out: Path
     given: dict[str, str]
     server: Cluster
+    zygote: Zygote
     dice: random.Random
     done: set[int] = field(default_factory=set)
     counts: Counter[str] = field(default_factory=Counter)
@@ -112,18 +111,15 @@ class Chain:
         return [one.parent for one in self.out.glob("*/*/events.jsonl")]
 
     def _run(self, options: dict[str, Any], before: set[Path], *, kill: bool) -> int:
-        words = [sys.executable, HERE / "runner.py", self.notebook, self.out, json.dumps(options)]
-        with subprocess.Popen(
-            [*map(str, words)], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
-        ) as process:
-            if kill:
-                at_work = partial(self._at_work, process, before, self.dice.randrange(4))
-                wait_for(at_work, "the first cell that is not done", 60)
-                time.sleep(self.dice.uniform(0, 0.06))  # the random moment is the point
-                self._kill(process, before)
-            return process.wait(90)
+        fork = self.zygote.start(self.notebook, self.out, options)
+        if kill:
+            at_work = partial(self._at_work, fork, before, self.dice.randrange(4))
+            wait_for(at_work, "the first cell that is not done", 60)
+            time.sleep(self.dice.uniform(0, 0.06))  # the random moment is the point
+            self._kill(fork, before)
+        return fork.wait()
 
-    def _at_work(self, process: subprocess.Popen[bytes], before: set[Path], effects: int) -> bool:
+    def _at_work(self, fork: Fork, before: set[Path], effects: int) -> bool:
         """Tell whether so many effects began in a cell that was not done, or the run is over."""
         begun = Counter(
             one["event"]
@@ -133,13 +129,13 @@ class Chain:
             or (one["event"] == "cell-start" and one["cell"] > 2 and one["cell"] not in self.done)
         )
         at_work = begun["cell-start"] > 0 and begun["effect-begin"] >= effects
-        return process.poll() is not None or at_work
+        return fork.poll() is not None or at_work
 
-    def _kill(self, process: subprocess.Popen[bytes], before: set[Path]) -> None:
+    def _kill(self, fork: Fork, before: set[Path]) -> None:
         """Kill the runner; its kernel too, or let it find out by itself."""
-        if process.poll() is not None:
+        if fork.poll() is not None:
             return
-        process.kill()
+        fork.kill()
         if self.dice.random() < 0.5:
             (folder,) = set(self._records()) - before
             (pid,) = [one["pid"] for one in _events(folder) if one["event"] == "kernel-start"]
@@ -186,7 +182,13 @@ def _moment(folder: Path) -> str:
 
 
 def test_no_effect_twice_wherever_a_cell_is_cut(
-    make: Make, sandbox: Status, server: Cluster, namespace: str, tmp_path: Path
+    make: Make,
+    *,
+    sandbox: Status,
+    server: Cluster,
+    namespace: str,
+    zygote: Zygote,
+    tmp_path: Path,
 ) -> None:
     """Each chain ends ok, each effect happened once, wherever inside its cell a run was killed."""
     path, since = make(*cells()), datetime.now(UTC)
@@ -196,7 +198,7 @@ def test_no_effect_twice_wherever_a_cell_is_cut(
         name = f"c{number}"
         given = {"namespace": namespace, "kubeconfig": kubeconfig, "chain": name}
         dice = random.Random(number)  # noqa: S311  # moments, not secrets
-        return Chain(name, path, tmp_path / name, given, server, dice)
+        return Chain(name, path, tmp_path / name, given, server, zygote, dice)
 
     with ThreadPoolExecutor(CHAINS) as pool:
         counted = sum(pool.map(lambda n: chain(n).go(), range(CHAINS)), Counter())
