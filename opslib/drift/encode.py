@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import asdict
 from typing import Any
 
-from opslib.core.clock import human_seconds, now, parse_stamp
+from opslib.core.clock import human_age, now, parse_stamp
 from opslib.core.model import Origin, ResourceKey, Revision
 from opslib.drift.model import (
     FORMAT,
@@ -124,7 +124,7 @@ def headline(one: Review) -> str:
     times = (drift.since or drift.first_seen for drift in one.drifts)
     since = min(filter(None, times), default="")
     if since:
-        text += f", oldest {human_seconds((now() - parse_stamp(since)).total_seconds())}"
+        text += f", oldest {human_age((now() - parse_stamp(since)).total_seconds())}"
     return text
 
 
