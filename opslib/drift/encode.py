@@ -24,6 +24,7 @@ from opslib.drift.model import (
     Review,
     Unread,
 )
+from opslib.drift.order import moment
 
 
 def drift_row(one: Drift) -> dict[str, Any]:
@@ -121,7 +122,7 @@ def headline(one: Review) -> str:
     text = f"{_many(len(one.drifts), 'difference')} in {_many(len(objects), 'object')}"
     if people:
         text += f", {people} by people"
-    times = (drift.since or drift.first_seen for drift in one.drifts)
+    times = (moment(drift)[0] for drift in one.drifts)
     since = min(filter(None, times), default="")
     if since:
         text += f", oldest {human_age((now() - parse_stamp(since)).total_seconds())}"

@@ -1,0 +1,135 @@
+"""The answers to a review: a form in JupyterLab, a parameter elsewhere, the same table in both."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Mapping
+from dataclasses import replace
+from typing import Any
+
+from opslib.core.errors import InputError
+from opslib.drift.choices import ANSWERS, decide, decided, would
+from opslib.drift.model import UNDECIDED, Decision, Disposition, Drift, Review
+from opslib.drift.order import Group, ordered
+from opslib.runbook import facts
+from opslib.runbook.gates import person
+from opslib.view import show
+from opslib.view.drift import display, esc, groups_of, paged, what_html
+from opslib.view.text import clean
+
+
+class Answers:
+    """What is decided about the differences of one review, while somebody decides."""
+
+    def __init__(self, review: Review, given: str = "", by: str = "") -> None:
+        """``given`` is a text of decisions or the file of one; raises Problems for a bad one."""
+        self.review = review
+        self.by = by or person()
+        self.decisions: dict[str, Decision] = decide(given, review.drifts, by=self.by)
+
+    def of(self, one: Drift) -> Decision:
+        """Return the decision about a difference: of now, else UNDECIDED."""
+        return self.decisions.get(one.id, UNDECIDED)
+
+    def answer(
+        self, drifts: Iterable[Drift], answer: Disposition, *, reason: str = "", until: str = ""
+    ) -> str:
+        """Answer some differences alike; return why that cannot be, or ""."""
+        ids = [one.id for one in drifts]
+        for name in ids:
+            self.decisions.pop(name, None)
+        if answer is Disposition.OPEN:
+            return ""
+        try:
+            decision = decided(answer, by=self.by, reason=reason, until=until.strip())
+        except InputError as error:
+            return f"{error.what}; expected {error.expected}"
+        self.decisions.update(dict.fromkeys(ids, decision))
+        return ""
+
+    @property
+    def drifts(self) -> list[Drift]:
+        """Return the differences that are decided, with their decisions, in order."""
+        chosen = (one for one in self.review.drifts if one.id in self.decisions)
+        return [replace(one, decision=self.decisions[one.id]) for one in ordered(chosen)]
+
+    def ids(self, answer: Disposition) -> list[str]:
+        """Return the ids that have one answer, in the review's order."""
+        return [one.id for one in self.drifts if one.decision.disposition is answer]
+
+    def sentence(self) -> str:
+        """Count the answers: 2 to revert, 1 to adopt, 11 open."""
+        counts = Counter(one.disposition for one in self.decisions.values())
+        parts = [f"{counts[one]} to {one}" for one in ANSWERS if counts[one]]
+        left = len(self.review.drifts) - len(self.decisions)
+        return ", ".join([*parts, f"{left} open"])
+
+
+def form(answers: Answers) -> None:
+    """Ask for an answer to each difference; where nobody can answer, show what each would do."""
+    if not answers.review.drifts:
+        show.say("There is nothing to decide.", "good")
+        return
+    groups = groups_of(answers.review.drifts)
+    page = paged(groups, ("id", "what", "what each answer does"), _choices, "answers")
+    plain = "\n".join(f"{one.first.id[:8]} {clean(str(one.first.key))}" for one in groups[:50])
+    if facts.context().interactive:
+        from opslib.view.decideform import Form  # noqa: PLC0415  # 0.2 s that only JupyterLab pays
+        from opslib.view.drift import style  # noqa: PLC0415  # beside its only use
+
+        show.widget(Form(answers).box, f'{style()}<div class="drift">{page}</div>')
+    else:
+        display(page, plain)
+
+
+def _choices(group: Group) -> str:
+    one = group.first
+    many = f"<br><span class='soft'>{len(group)} alike</span>" if len(group) > 1 else ""
+    items = "".join(f"<li><b>{each}</b>: {esc(would(one, each))}</li>" for each in ANSWERS)
+    return (
+        f'<tr><td class="short"><code>{one.id[:8]}</code></td><td>{what_html(group)}{many}</td>'
+        f'<td><ul style="margin:0;padding-left:1.1em">{items}</ul></td></tr>'
+    )
+
+
+def preview(answers: Answers) -> None:
+    """Show what is decided, by whom and why, and what it will do."""
+    rows = answers.drifts
+    show.say(f"Decided: {answers.sentence()}.", "note" if rows else "bad")
+    if not rows:
+        return
+    head = ("id", "what", "answer", "because", "by", "what it does")
+    page = paged([Group((one,)) for one in rows], head, _decided, "decisions")
+    lines = [f"{one.id[:8]} {one.decision.disposition} {clean(str(one.key))}" for one in rows[:50]]
+    display(page, "\n".join(lines))
+
+
+def _decided(group: Group) -> str:
+    one = group.first
+    told = one.decision
+    until = f"<br>until {esc(told.until)}" if told.until else ""
+    cells = [
+        f'<td class="short"><code>{one.id[:8]}</code></td><td>{what_html(group)}</td>',
+        f'<td class="short"><b>{told.disposition}</b>{until}</td><td>{esc(told.reason)}</td>',
+        f"<td>{esc(told.by)}</td><td>{esc(would(one, told.disposition))}</td>",
+    ]
+    return f"<tr>{''.join(cells)}</tr>"
+
+
+def rows_of(answers: Answers) -> list[Mapping[str, Any]]:
+    """Return the decisions as the record keeps them."""
+    return [
+        {
+            "id": one.id,
+            "object": str(one.key),
+            "path": one.path,
+            "difference": str(one.difference),
+            "who": one.attribution.sentence(),
+            "disposition": str(one.decision.disposition),
+            "by": one.decision.by,
+            "at": one.decision.at,
+            "reason": one.decision.reason,
+            "until": one.decision.until,
+        }
+        for one in answers.drifts
+    ]

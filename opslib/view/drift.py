@@ -1,0 +1,263 @@
+"""A drift review for people: the first line, what matters first, and the diff with its blame.
+
+As HTML it reads alike in JupyterLab and in a record, on light and on dark screens: colours are
+tints over the page's own, and nothing is said by a colour alone. Everything in it is escaped.
+Thousands of differences are shown as groups of alike ones, in pages; all of them are in the
+review's JSON.
+"""
+
+from __future__ import annotations
+
+import html
+from collections.abc import Callable, Iterable, Sequence
+from functools import cache
+from importlib import resources
+from typing import Any
+
+from opslib.core.model import ResourceKey
+from opslib.drift.encode import headline
+from opslib.drift.model import Disposition, Drift, Review
+from opslib.drift.order import WEIGHTS, Group, grouped, kind_of_actor, ordered, weight, when, who
+from opslib.view import yamldiff
+from opslib.view.show import say
+from opslib.view.text import clean, columns, value
+
+ALIKE_FROM = 101
+"""From so many differences on alike ones are one row."""
+PAGE, PAGES = 50, 10
+OPEN_DIFFS, MOST_DIFFS = 15, 100
+_NAMES = 5
+
+
+@cache
+def style() -> str:
+    """Return the rules for what is shown here, as an element."""
+    rules = (resources.files("opslib.view") / "drift.css").read_text(encoding="utf-8")
+    return f"<style>{rules}</style>"
+
+
+def esc(text: object) -> str:
+    """Return a text from Git or the cluster as HTML."""
+    return html.escape(clean(str(text)))
+
+
+def display(markup: str, plain: str) -> None:
+    """Show HTML, and beside it the text for whoever has no page."""
+    from IPython.display import display as show  # noqa: PLC0415  # only a kernel has it
+
+    page = f'{style()}<div class="drift">{markup}</div>'
+    show({"text/html": page, "text/plain": plain}, raw=True)
+
+
+def summary(review: Review) -> None:
+    """Show the first line, what the review is of, and what it could not see."""
+    facts = [(name, text) for name, text in _facts(review) if text]
+    rows = "".join(
+        f'<tr><th class="short" scope="row">{esc(name)}</th><td>{esc(text)}</td></tr>'
+        for name, text in facts
+    )
+    page = f'<p class="headline">{esc(headline(review))}</p><table>{rows}</table>'
+    page += _explained(review.explained)
+    lines = [headline(review), *columns([[name, clean(text)] for name, text in facts])]
+    display(page, "\n".join([*lines, *map(clean, review.explained)]))
+    for text in review.warnings:
+        say(clean(text), "bad")
+    for gap in review.unread:
+        say(clean(f"Not reviewed: {gap.what}: {gap.why}"), "bad")
+
+
+def _facts(review: Review) -> list[tuple[str, str]]:
+    revision = review.revision
+    commit = f"{revision.short} {revision.subject}".strip()
+    place = f"{revision.url} {revision.path}".strip()
+    planes = "; ".join(f"{name}: {text}" for name, text in review.planes.items())
+    return [
+        ("App", review.app),
+        ("Against", f"{commit} ({place})"),
+        ("Cluster", review.server),
+        ("Looked at", f"{review.objects} objects, {review.taken_at[:19].replace('T', ' ')}Z"),
+        ("Who did it", review.audit or "without an audit log: field managers only, no users"),
+        ("Beside objects", planes),
+    ]
+
+
+def _explained(lines: Sequence[str]) -> str:
+    if not lines:
+        return ""
+    items = "".join(f"<li>{esc(line)}</li>" for line in lines[:500])
+    more = f"<p>… {len(lines) - 500} more in the review's JSON</p>" if len(lines) > 500 else ""
+    head = f"{len(lines)} more differ by right: by a rule, an autoscaler, or the server"
+    return f"<details><summary>{head}</summary><ul>{items}</ul>{more}</details>"
+
+
+def groups_of(drifts: Sequence[Drift]) -> list[Group]:
+    """Return what a page shows as one row each, in order."""
+    return grouped(drifts, alike_from=ALIKE_FROM)
+
+
+def table(review: Review) -> None:
+    """Show every difference, or group of alike ones, as a row; what matters comes first."""
+    if not review.drifts:
+        say("Nothing differs: the cluster is what Git says.", "good")
+        return
+    groups = groups_of(review.drifts)
+    head = ("id", "why first", "what", "Git → cluster", "who", "since", "answer")
+    page = paged(groups, head, _row, "differences")
+    note = "First what opens a door, then what runs, then settings; what people did before the rest"
+    display(f'<p class="soft">{note}; the newest first.</p>{page}', table_text(groups))
+
+
+def paged(items: Sequence[Any], head: Sequence[str], row: Callable[[Any], str], what: str) -> str:
+    """Return a table in pages that open without a script; the first one is open."""
+    cells = "".join(f'<th scope="col">{esc(name)}</th>' for name in head)
+    pages = []
+    for start in range(0, min(len(items), PAGE * PAGES), PAGE):
+        part = items[start : start + PAGE]
+        body = "".join(map(row, part))
+        one = f"<table><thead><tr>{cells}</tr></thead><tbody>{body}</tbody></table>"
+        if start:
+            name = f"{start + 1} to {start + len(part)} of {len(items)}"
+            one = f"<details><summary>{name}</summary>{one}</details>"
+        pages.append(one)
+    left = len(items) - PAGE * PAGES
+    if left > 0:
+        pages.append(f"<p>… {left} more rows of {what} are in the review's JSON only.</p>")
+    return "".join(pages)
+
+
+def _row(group: Group) -> str:
+    one = group.first
+    cells = [
+        f'<td class="short"><code>{one.id[:8]}</code></td>',
+        f'<td class="short"><span class="mark">{WEIGHTS[weight(one)]}</span></td>',
+        f"<td>{what_html(group)}</td>",
+        f"<td>{_values(group)}</td>",
+        f"<td>{_who(group)}</td>",
+        f"<td>{esc(when(one))}</td>",
+        f'<td class="short">{_answer(one)}</td>',
+    ]
+    return f"<tr>{''.join(cells)}</tr>"
+
+
+def what_html(group: Group) -> str:
+    """Return which field of which object, or of how many, differs in which way."""
+    one = group.first
+    field = f"<code>{esc(one.path)}</code> " if one.path else "the whole object "
+    text = f"<b>{esc(_object(group))}</b><br>{field}<span class='soft'>{one.difference}</span>"
+    plane = f"<br><span class='soft'>of {one.plane}</span>" if one.plane != "objects" else ""
+    note = f"<br><span class='soft'>{esc(one.note)}</span>" if one.note else ""
+    return text + plane + note
+
+
+def _object(group: Group) -> str:
+    objects = group.objects
+    if len(objects) == 1:
+        return str(objects[0])
+    names = ", ".join(one.name for one in objects[:3])
+    return f"{len(objects)} {objects[0].kind} objects: {names}{', …' if len(objects) > 3 else ''}"
+
+
+def _values(group: Group) -> str:
+    one = group.first
+    pairs = {(value(each.declared, 90), value(each.live, 90)) for each in group.drifts[:500]}
+    if len(pairs) > 1:
+        return f"<span class='soft'>{len(pairs)} different values</span>"
+    if not one.path and (one.declared or one.live):
+        return "object"
+    return f"<code>{esc(value(one.declared, 90))}</code> → <code>{esc(value(one.live, 90))}</code>"
+
+
+def _who(group: Group) -> str:
+    names = list(dict.fromkeys(who(one) for one in group.drifts))
+    more = f" and {len(names) - 1} others" if len(names) > 1 else ""
+    actor = kind_of_actor(group.first)
+    mark = f"<span class='mark'>{actor}</span> " if actor != "unknown" else ""
+    one = group.first
+    fight = f"<br><span class='soft'>{one.fight.count} times in turn: " if one.fight else ""
+    fight += f"{esc(' and '.join(one.fight.writers))}</span>" if one.fight else ""
+    return f"{mark}{esc(names[0])}{more}{fight}"
+
+
+def _answer(one: Drift) -> str:
+    told = one.decision
+    if told.disposition is Disposition.OPEN:
+        return "open"
+    until = f" until {esc(told.until)}" if told.until else ""
+    return f"<b>{told.disposition}</b>{until}<br><span class='soft'>{esc(told.by)}</span>"
+
+
+def table_text(groups: Sequence[Group], limit: int = PAGE) -> str:
+    """Return the table as text, the first rows of it."""
+    rows = [["ID", "WHY FIRST", "OBJECT", "FIELD", "DIFFERENCE", "GIT → CLUSTER", "WHO", "SINCE"]]
+    for group in groups[:limit]:
+        one = group.first
+        values = f"{value(one.declared, 30)} → {value(one.live, 30)}" if one.path else ""
+        found = [one.id[:8], WEIGHTS[weight(one)], _object(group), one.path, str(one.difference)]
+        rows.append([clean(cell) for cell in (*found, values, who(one), when(one))])
+    lines = columns(rows)
+    if len(groups) > limit:
+        lines.append(f"… {len(groups) - limit} more rows; --json has all")
+    return "\n".join(lines)
+
+
+def diffs(review: Review) -> None:
+    """Show each object's differences as a diff of its YAML file, with blame on both sides."""
+    found = list(_objects(review.drifts))
+    if not found:
+        return
+    parts = []
+    for number, (drifts, alike) in enumerate(found[:MOST_DIFFS]):
+        name = f"{drifts[0].key}" + (f" and {alike} more alike" if alike else "")
+        opened = " open" if number < OPEN_DIFFS else ""
+        parts.append(
+            f"<details{opened}><summary><b>{esc(name)}</b></summary>{diff_html(drifts)}</details>"
+        )
+    if len(found) > MOST_DIFFS:
+        parts.append(f"<p>… {len(found) - MOST_DIFFS} more objects are in the review's JSON.</p>")
+    plain = []
+    for drifts, _ in found[:OPEN_DIFFS]:
+        plain += [f"# {clean(str(drifts[0].key))}", *yamldiff.as_text(drifts)]
+    display("".join(parts), "\n".join(plain))
+
+
+def _objects(drifts: Sequence[Drift]) -> Iterable[tuple[list[Drift], int]]:
+    """Yield the differences of one object each, in order; of alike objects those of the first."""
+    by_object: dict[Any, list[Drift]] = {}
+    for one in ordered(drifts):
+        by_object.setdefault((one.plane, one.key), []).append(one)
+    if len(drifts) < ALIKE_FROM:
+        yield from ((found, 0) for found in by_object.values())
+        return
+    alike: dict[Any, list[list[Drift]]] = {}
+    for found in by_object.values():
+        fields = tuple(sorted((one.path, str(one.difference)) for one in found))
+        kind = (found[0].plane, found[0].key.group, found[0].key.kind)
+        alike.setdefault((kind, fields), []).append(found)
+    yield from ((same[0], len(same) - 1) for same in alike.values())
+
+
+def diff_html(drifts: Sequence[Drift]) -> str:
+    """Return the diff of one object: what Git says of a line, the line, what the cluster says."""
+    classes = {"-": "del", "+": "ins"}
+    rows = []
+    for line in yamldiff.lines(drifts):
+        tag = classes.get(line.sign, "")
+        code = f"<code>{line.sign} {html.escape(line.text)}</code>"
+        text = f"<{tag}>{code}</{tag}>" if tag else code
+        rows.append(
+            f'<tr class="{tag}"><td class="blame">{html.escape(line.git)}</td>'
+            f'<td class="line">{text}</td><td class="blame">{html.escape(line.live)}</td></tr>'
+        )
+    head = "".join(
+        f'<th scope="col">{name}</th>'
+        for name in ("declared by", "- Git, + cluster", "set in the cluster by")
+    )
+    return (
+        f'<table class="yaml"><thead><tr>{head}</tr></thead><tbody>{"".join(rows)}</tbody></table>'
+    )
+
+
+def object_names(keys: Sequence[ResourceKey]) -> str:
+    """Name some objects, and how many more there are."""
+    names = ", ".join(map(str, keys[:_NAMES]))
+    return f"{names} and {len(keys) - _NAMES} more" if len(keys) > _NAMES else names
