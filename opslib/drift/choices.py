@@ -26,6 +26,7 @@ from pathlib import Path
 from opslib.core.clock import now, stamp
 from opslib.core.errors import InputError, OpslibError, Problems
 from opslib.drift.model import Decision, Disposition, Drift
+from opslib.drift.order import named
 
 ANSWERS = (Disposition.REVERT, Disposition.ADOPT, Disposition.IGNORE, Disposition.ESCALATE)
 WORDS = "|".join((*ANSWERS, Disposition.OPEN))
@@ -128,8 +129,7 @@ def about(what: str, drifts: Sequence[Drift]) -> list[Drift]:
 
 def _names(one: Drift) -> tuple[str, str]:
     """Return the names of an object, with its API group and without."""
-    place = f"{one.key.namespace}/" if one.key.namespace else ""
-    return str(one.key), f"{one.key.kind} {place}{one.key.name}"
+    return str(one.key), named(one.key)
 
 
 def _by_people(one: Drift) -> bool:
@@ -225,13 +225,12 @@ def would(drift: Drift, answer: Disposition) -> str:
 def _revert(drift: Drift) -> str:
     if drift.plane != "objects":
         return f"nothing is written from here: it is of {drift.plane}"
-    was, has = _brief(drift.declared), _brief(drift.live)
     return {
-        "changed": f"{drift.path} goes back from {has} to {was}",
-        "added": f"{drift.path} is removed (now {has})",
-        "removed": f"{drift.path} is written again: {was}",
-        "missing": f"{drift.key} is created again",
-        "extra": f"{drift.key} is deleted",
+        "changed": f"the field goes back to {_brief(drift.declared)}",
+        "added": "the field is removed",
+        "removed": f"the field is written again: {_brief(drift.declared)}",
+        "missing": f"{named(drift.key)} is created again",
+        "extra": f"{named(drift.key)} is deleted",
     }[str(drift.difference)]
 
 
@@ -241,15 +240,13 @@ def _adopt(drift: Drift) -> str:
     file = str(drift.git.origin if drift.git else drift.origin or "the app's folder")
     return {
         "changed": f"a commit on a new branch puts {_brief(drift.live)} into {file}",
-        "added": f"a commit on a new branch adds {drift.path} to {file}",
-        "removed": f"a commit on a new branch takes {drift.path} out of {file}",
+        "added": f"a commit on a new branch adds it to {file}",
+        "removed": f"a commit on a new branch takes it out of {file}",
         "missing": f"a commit on a new branch takes the object out of {file}",
         "extra": "a commit on a new branch adds the object as a file",
     }[str(drift.difference)]
 
 
 def _brief(value: object) -> str:
-    text = json.dumps(value, ensure_ascii=False, default=str)
-    if len(text) <= 60:
-        return text
-    return f"{text[:50]}…" if isinstance(value, str) else "another value"
+    text = value if isinstance(value, str) and value else json.dumps(value, default=str)
+    return text if len(text) <= 60 and text.isprintable() else "the value that is shown above"

@@ -102,12 +102,23 @@ def moment(one: Drift) -> tuple[str, str]:
 
 
 def when(one: Drift) -> str:
-    """Say since when: the age and the time, with what is not sure of it."""
+    """Say since when: the age, and the time; an upper bound says that it is one."""
+    time, _ = moment(one)
+    return f"{ago(one)} ({time[:16].replace('T', ' ')}Z)" if time else "unknown"
+
+
+def ago(one: Drift) -> str:
+    """Say how long ago a difference began: 5 hours ago, or 3 months ago or before."""
     time, how = moment(one)
     if not time:
         return "unknown"
-    shown = f"{time[:16].replace('T', ' ')}Z"
-    return f"{how} {shown} ({age(time)} ago)".strip()
+    text = f"{age(time)} ago" if age(time) else time
+    return {"not later than": f"{text} or before", "first seen": f"seen {text}"}.get(how, text)
+
+
+def named(key: ResourceKey) -> str:
+    """Name an object as people do, without its API group."""
+    return f"{key.kind} {key.namespace}/{key.name}" if key.namespace else f"{key.kind} {key.name}"
 
 
 def age(time: str) -> str:

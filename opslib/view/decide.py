@@ -17,6 +17,8 @@ from opslib.view import show
 from opslib.view.drift import display, esc, groups_of, paged, what_html
 from opslib.view.text import clean
 
+_HEAD = {"id": 11, "what": 33, "revert": 28, "adopt": 28}
+
 
 class Answers:
     """What is decided about the differences of one review, while somebody decides."""
@@ -71,7 +73,13 @@ def form(answers: Answers) -> None:
         show.say("There is nothing to decide.", "good")
         return
     groups = groups_of(answers.review.drifts)
-    page = paged(groups, ("id", "what", "what each answer does"), _choices, "answers")
+    others = (
+        f"<p><b>{each}</b>: {would(answers.review.drifts[0], each)}.</p>"
+        for each in (Disposition.IGNORE, Disposition.ESCALATE)
+    )
+    page = "".join(others) + paged(
+        groups, {"id": 11, "what": 33, "revert": 28, "adopt": 28}, _choices, "answers"
+    )
     plain = "\n".join(f"{one.first.id[:8]} {clean(str(one.first.key))}" for one in groups[:50])
     if facts.context().interactive:
         from opslib.view.decideform import Form  # noqa: PLC0415  # 0.2 s that only JupyterLab pays
@@ -85,10 +93,10 @@ def form(answers: Answers) -> None:
 def _choices(group: Group) -> str:
     one = group.first
     many = f"<br><span class='soft'>{len(group)} alike</span>" if len(group) > 1 else ""
-    items = "".join(f"<li><b>{each}</b>: {esc(would(one, each))}</li>" for each in ANSWERS)
     return (
-        f'<tr><td class="short"><code>{one.id[:8]}</code></td><td>{what_html(group)}{many}</td>'
-        f'<td><ul style="margin:0;padding-left:1.1em">{items}</ul></td></tr>'
+        f"<tr><td><code>{one.id[:8]}</code></td><td>{what_html(group)}{many}</td>"
+        f"<td>{esc(would(one, Disposition.REVERT))}</td>"
+        f"<td>{esc(would(one, Disposition.ADOPT))}</td></tr>"
     )
 
 
@@ -98,7 +106,7 @@ def preview(answers: Answers) -> None:
     show.say(f"Decided: {answers.sentence()}.", "note" if rows else "bad")
     if not rows:
         return
-    head = ("id", "what", "answer", "because", "by", "what it does")
+    head = {"answer": 16, "what": 32, "because": 20, "what it does": 32}
     page = paged([Group((one,)) for one in rows], head, _decided, "decisions")
     lines = [f"{one.id[:8]} {one.decision.disposition} {clean(str(one.key))}" for one in rows[:50]]
     display(page, "\n".join(lines))
@@ -109,9 +117,10 @@ def _decided(group: Group) -> str:
     told = one.decision
     until = f"<br>until {esc(told.until)}" if told.until else ""
     cells = [
-        f'<td class="short"><code>{one.id[:8]}</code></td><td>{what_html(group)}</td>',
-        f'<td class="short"><b>{told.disposition}</b>{until}</td><td>{esc(told.reason)}</td>',
-        f"<td>{esc(told.by)}</td><td>{esc(would(one, told.disposition))}</td>",
+        f"<td><b>{told.disposition}</b>{until}<br><code>{one.id[:8]}</code></td>",
+        f"<td>{what_html(group)}</td>",
+        f"<td>{esc(told.reason)}<br><span class='soft'>{esc(told.by)}</span></td>",
+        f"<td>{esc(would(one, told.disposition))}</td>",
     ]
     return f"<tr>{''.join(cells)}</tr>"
 

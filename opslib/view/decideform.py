@@ -16,7 +16,7 @@ from opslib.drift.choices import ANSWERS, would
 from opslib.drift.model import Disposition, Drift
 from opslib.drift.order import WEIGHTS, Group, grouped, kind_of_actor, weight, when, who
 from opslib.view import drift as page
-from opslib.view.text import clean, value
+from opslib.view.text import clean
 
 ROWS = 20
 _OPTIONS = [("open", Disposition.OPEN), *((str(one), one) for one in ANSWERS)]
@@ -219,8 +219,8 @@ class _Row:
 
 def _summary(group: Group) -> str:
     one = group.first
-    values = f"<code>{page.esc(value(one.declared, 60))}</code> → " if one.path else ""
-    values += f"<code>{page.esc(value(one.live, 60))}</code>" if one.path else ""
+    sides = [f"<code>{page.esc(text)}</code>" for text in page.pair(one.declared, one.live)]
+    values = " → ".join(sides) if one.path else ""
     told = f"{kind_of_actor(one)}: {who(one)}, since {when(one)}"
     note = f" · {one.note}" if one.note else ""
     return (

@@ -9,15 +9,28 @@ review's JSON.
 from __future__ import annotations
 
 import html
-from collections.abc import Callable, Iterable, Sequence
+import re
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import cache
 from importlib import resources
 from typing import Any
 
 from opslib.core.model import ResourceKey
 from opslib.drift.encode import headline
-from opslib.drift.model import Disposition, Drift, Review
-from opslib.drift.order import WEIGHTS, Group, grouped, kind_of_actor, ordered, weight, when, who
+from opslib.drift.model import Difference, Disposition, Drift, Review
+from opslib.drift.order import (
+    WEIGHTS,
+    Group,
+    ago,
+    grouped,
+    kind_of_actor,
+    moment,
+    named,
+    ordered,
+    weight,
+    when,
+    who,
+)
 from opslib.view import yamldiff
 from opslib.view.show import say
 from opslib.view.text import clean, columns, value
@@ -27,6 +40,8 @@ ALIKE_FROM = 101
 PAGE, PAGES = 50, 10
 OPEN_DIFFS, MOST_DIFFS = 15, 100
 _NAMES = 5
+_HEAD = {"why first": 12, "what": 32, "Git → cluster": 22, "who": 17, "since": 17}
+"""Columns with their widths in per cent."""
 
 
 @cache
@@ -101,20 +116,23 @@ def table(review: Review) -> None:
         say("Nothing differs: the cluster is what Git says.", "good")
         return
     groups = groups_of(review.drifts)
-    head = ("id", "why first", "what", "Git → cluster", "who", "since", "answer")
-    page = paged(groups, head, _row, "differences")
+    page = paged(groups, _HEAD, _row, "differences")
     note = "First what opens a door, then what runs, then settings; what people did before the rest"
     display(f'<p class="soft">{note}; the newest first.</p>{page}', table_text(groups))
 
 
-def paged(items: Sequence[Any], head: Sequence[str], row: Callable[[Any], str], what: str) -> str:
+def paged(
+    items: Sequence[Any], head: Mapping[str, int], row: Callable[[Any], str], what: str
+) -> str:
     """Return a table in pages that open without a script; the first one is open."""
-    cells = "".join(f'<th scope="col">{esc(name)}</th>' for name in head)
+    cells = "".join(
+        f'<th scope="col" style="width:{width}%">{esc(name)}</th>' for name, width in head.items()
+    )
     pages = []
     for start in range(0, min(len(items), PAGE * PAGES), PAGE):
         part = items[start : start + PAGE]
         body = "".join(map(row, part))
-        one = f"<table><thead><tr>{cells}</tr></thead><tbody>{body}</tbody></table>"
+        one = f"<table class='rows'><thead><tr>{cells}</tr></thead><tbody>{body}</tbody></table>"
         if start:
             name = f"{start + 1} to {start + len(part)} of {len(items)}"
             one = f"<details><summary>{name}</summary>{one}</details>"
@@ -127,14 +145,13 @@ def paged(items: Sequence[Any], head: Sequence[str], row: Callable[[Any], str], 
 
 def _row(group: Group) -> str:
     one = group.first
+    time = esc(moment(one)[0][:16].replace("T", " "))
     cells = [
-        f'<td class="short"><code>{one.id[:8]}</code></td>',
-        f'<td class="short"><span class="mark">{WEIGHTS[weight(one)]}</span></td>',
+        f'<td><span class="mark">{WEIGHTS[weight(one)]}</span><br><code>{one.id[:8]}</code></td>',
         f"<td>{what_html(group)}</td>",
         f"<td>{_values(group)}</td>",
         f"<td>{_who(group)}</td>",
-        f"<td>{esc(when(one))}</td>",
-        f'<td class="short">{_answer(one)}</td>',
+        f"<td>{esc(ago(one))}<br><span class='soft'>{time}</span>{_answer(one)}</td>",
     ]
     return f"<tr>{''.join(cells)}</tr>"
 
@@ -142,29 +159,48 @@ def _row(group: Group) -> str:
 def what_html(group: Group) -> str:
     """Return which field of which object, or of how many, differs in which way."""
     one = group.first
-    field = f"<code>{esc(one.path)}</code> " if one.path else "the whole object "
+    field = f"<code>{_path(one.path)}</code> " if one.path else "the whole object "
     text = f"<b>{esc(_object(group))}</b><br>{field}<span class='soft'>{one.difference}</span>"
     plane = f"<br><span class='soft'>of {one.plane}</span>" if one.plane != "objects" else ""
     note = f"<br><span class='soft'>{esc(one.note)}</span>" if one.note else ""
     return text + plane + note
 
 
+def _path(path: str) -> str:
+    """Return a path as HTML that breaks between its steps."""
+    return re.sub(r"(?<=[^.\[])([.\[])", r"<wbr>\1", esc(path))
+
+
 def _object(group: Group) -> str:
     objects = group.objects
     if len(objects) == 1:
-        return str(objects[0])
+        return named(objects[0])
     names = ", ".join(one.name for one in objects[:3])
     return f"{len(objects)} {objects[0].kind} objects: {names}{', …' if len(objects) > 3 else ''}"
 
 
 def _values(group: Group) -> str:
     one = group.first
-    pairs = {(value(each.declared, 90), value(each.live, 90)) for each in group.drifts[:500]}
+    if one.difference in {Difference.MISSING, Difference.EXTRA}:
+        return "gone" if one.difference is Difference.MISSING else "not in Git"
+    pairs = {pair(each.declared, each.live) for each in group.drifts[:500]}
     if len(pairs) > 1:
         return f"<span class='soft'>{len(pairs)} different values</span>"
-    if not one.path and (one.declared or one.live):
-        return "object"
-    return f"<code>{esc(value(one.declared, 90))}</code> → <code>{esc(value(one.live, 90))}</code>"
+    left, right = pairs.pop()
+    return f"<code>{esc(left)}</code> → <code>{esc(right)}</code>"
+
+
+def pair(old: Any, new: Any, width: int = 70) -> tuple[str, str]:
+    """Return both values on one line each, from where they begin to differ."""
+    if isinstance(old, str) and isinstance(new, str):
+        if "\n" in old or "\n" in new:
+            return f"{len(old.splitlines())} lines", f"{len(new.splitlines())} lines, see below"
+        same = next((at for at, (a, b) in enumerate(zip(old, new, strict=False)) if a != b), 0)
+        cut = max(old.rfind(mark, 0, same) for mark in "/ ,;") + 1
+        if cut > 12:
+            old, new = f"…{old[cut:]}", f"…{new[cut:]}"
+    left, right = (value(one, width) for one in (old, new))
+    return left, right
 
 
 def _who(group: Group) -> str:
@@ -181,9 +217,9 @@ def _who(group: Group) -> str:
 def _answer(one: Drift) -> str:
     told = one.decision
     if told.disposition is Disposition.OPEN:
-        return "open"
+        return ""
     until = f" until {esc(told.until)}" if told.until else ""
-    return f"<b>{told.disposition}</b>{until}<br><span class='soft'>{esc(told.by)}</span>"
+    return f"<br><b>{told.disposition}</b>{until} <span class='soft'>by {esc(told.by)}</span>"
 
 
 def table_text(groups: Sequence[Group], limit: int = PAGE) -> str:
@@ -191,7 +227,7 @@ def table_text(groups: Sequence[Group], limit: int = PAGE) -> str:
     rows = [["ID", "WHY FIRST", "OBJECT", "FIELD", "DIFFERENCE", "GIT → CLUSTER", "WHO", "SINCE"]]
     for group in groups[:limit]:
         one = group.first
-        values = f"{value(one.declared, 30)} → {value(one.live, 30)}" if one.path else ""
+        values = " → ".join(pair(one.declared, one.live, 30)) if one.path else ""
         found = [one.id[:8], WEIGHTS[weight(one)], _object(group), one.path, str(one.difference)]
         rows.append([clean(cell) for cell in (*found, values, who(one), when(one))])
     lines = columns(rows)
@@ -207,7 +243,7 @@ def diffs(review: Review) -> None:
         return
     parts = []
     for number, (drifts, alike) in enumerate(found[:MOST_DIFFS]):
-        name = f"{drifts[0].key}" + (f" and {alike} more alike" if alike else "")
+        name = named(drifts[0].key) + (f" and {alike} more alike" if alike else "")
         opened = " open" if number < OPEN_DIFFS else ""
         parts.append(
             f"<details{opened}><summary><b>{esc(name)}</b></summary>{diff_html(drifts)}</details>"
@@ -238,23 +274,41 @@ def _objects(drifts: Sequence[Drift]) -> Iterable[tuple[list[Drift], int]]:
 
 def diff_html(drifts: Sequence[Drift]) -> str:
     """Return the diff of one object: what Git says of a line, the line, what the cluster says."""
-    classes = {"-": "del", "+": "ins"}
-    rows = []
-    for line in yamldiff.lines(drifts):
-        tag = classes.get(line.sign, "")
-        code = f"<code>{line.sign} {html.escape(line.text)}</code>"
-        text = f"<{tag}>{code}</{tag}>" if tag else code
-        rows.append(
-            f'<tr class="{tag}"><td class="blame">{html.escape(line.git)}</td>'
-            f'<td class="line">{text}</td><td class="blame">{html.escape(line.live)}</td></tr>'
-        )
+    found = yamldiff.lines(drifts)
+    rows = "".join(_line(found, at) for at in range(len(found)))
     head = "".join(
         f'<th scope="col">{name}</th>'
         for name in ("declared by", "- Git, + cluster", "set in the cluster by")
     )
-    return (
-        f'<table class="yaml"><thead><tr>{head}</tr></thead><tbody>{"".join(rows)}</tbody></table>'
+    return f'<table class="yaml"><thead><tr>{head}</tr></thead><tbody>{rows}</tbody></table>'
+
+
+def _line(found: Sequence[yamldiff.Line], at: int) -> str:
+    """Return one line as a row; what is said of it stands beside all lines of its block."""
+    line = found[at]
+    tag = {"-": "del", "+": "ins"}.get(line.sign, "")
+    code = f"<code>{line.sign} {html.escape(line.text)}</code>"
+    text = f'<td class="line">{f"<{tag}>{code}</{tag}>" if tag else code}</td>'
+    begins = bool(line.git or line.live or not tag)
+    if not begins:
+        before = found[:at][::-1]
+        same = next((n for n, one in enumerate(before) if one.sign != line.sign or _says(one)), -1)
+        if same >= 0 and before[same].sign == line.sign:
+            return f'<tr class="{tag}">{text}</tr>'
+    height = 1
+    while tag and at + height < len(found) and found[at + height].sign == line.sign:
+        if _says(found[at + height]):
+            break
+        height += 1
+    git, live = (
+        f'<td class="blame" rowspan="{height}">{html.escape(said)}</td>'
+        for said in (line.git, line.live)
     )
+    return f'<tr class="{tag}">{git}{text}{live}</tr>'
+
+
+def _says(line: yamldiff.Line) -> bool:
+    return bool(line.git or line.live)
 
 
 def object_names(keys: Sequence[ResourceKey]) -> str:

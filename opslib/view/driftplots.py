@@ -14,7 +14,7 @@ from datetime import timedelta
 
 from opslib.core.clock import now, parse_stamp
 from opslib.drift.model import Drift
-from opslib.drift.order import kind_of_actor, moment, ordered, when, who
+from opslib.drift.order import kind_of_actor, moment, named, ordered, when, who
 from opslib.view.drift import display, esc
 from opslib.view.plots import BLUE, GREY, ORANGE
 from opslib.view.text import clean
@@ -61,7 +61,7 @@ def timeline(drifts: Sequence[Drift]) -> None:
         return
     objects: dict[str, list[Drift]] = {}
     for one in known:
-        objects.setdefault(str(one.key), []).append(one)
+        objects.setdefault(named(one.key), []).append(one)
     shown = dict(list(objects.items())[:MOST_OBJECTS])
     left = len(objects) - len(shown)
     more = f"<p class='soft'>{left} more objects are in the table only.</p>" if left else ""
@@ -101,7 +101,7 @@ def _axis(scale: _Scale, height: int) -> Iterator[str]:
     moment_now = now()
     for name, age in _TICKS.items():
         x = scale.x(age)
-        if age > scale.oldest or last - x < 78:
+        if age > scale.oldest or last - x < 100:
             continue
         last = x
         at = moment_now - timedelta(seconds=0 if name == "now" else age)
@@ -128,7 +128,7 @@ def _legend(height: int) -> Iterator[str]:
 
 def _line(name: str, drifts: list[Drift], scale: _Scale, y: float) -> Iterator[str]:
     text = clean(name)
-    short = text if len(text) <= 46 else f"{text[:22]}…{text[-23:]}"
+    short = text if len(text) <= 42 else f"{text[:18]}…{text[-23:]}"
     yield (
         f'<line x1="{_LEFT}" x2="{_WIDTH - 20}" y1="{y}" y2="{y}" stroke="currentColor" '
         f'stroke-opacity=".18"/><text x="{_LEFT - 12}" y="{y + 4}" text-anchor="end">{esc(short)}'

@@ -18,7 +18,7 @@ import yaml
 
 from opslib.core.errors import InputError
 from opslib.drift.model import Difference, Drift
-from opslib.drift.order import age, when, who
+from opslib.drift.order import age, ago, who
 from opslib.reconcile.fieldpath import parse_path
 from opslib.view.text import clean
 
@@ -163,7 +163,7 @@ def _merged(old: list[str], new: list[str]) -> Iterator[tuple[Sign, str]]:
         if number == 0 and group[0][1] > 0 and old[0] == new[0]:
             yield " ", old[0]  # the key that the text is of
         if number or group[0][1] > 1:
-            yield "…", "…"
+            yield "…", ""
         for kind, i, j, k, m in group:
             if kind == "equal":
                 yield from ((" ", text) for text in old[i:j])
@@ -270,7 +270,7 @@ def git_blame(one: Drift) -> str:
 
 def live_blame(one: Drift) -> str:
     """Say who set it in the cluster and since when."""
-    text = " · ".join(dict.fromkeys((who(one), when(one))))
+    text = " · ".join(dict.fromkeys((who(one), ago(one))))
     if one.fight:
         writers = " and ".join(one.fight.writers)
         text += f" · {writers} set it in turn, {one.fight.count} times"
