@@ -220,12 +220,15 @@ class _Row:
 def _summary(group: Group) -> str:
     one = group.first
     sides = [f"<code>{page.esc(text)}</code>" for text in page.pair(one.declared, one.live)]
-    values = " → ".join(sides) if one.path else ""
-    told = f"{kind_of_actor(one)}: {who(one)}, since {when(one)}"
-    note = f" · {one.note}" if one.note else ""
+    values = f" &nbsp; {' → '.join(sides)}" if one.path and one.difference != "added" else ""
+    told = (
+        f"{who(one)}, since {when(one)}" if who(one) != "unknown" else "nobody knows who, or when"
+    )
+    person = "a person: " if one.attribution.person else ""
+    mark = f'<span class="mark">{WEIGHTS[weight(one)]}</span>'
     return (
-        f'<div class="drift">{page.what_html(group)} <span class="mark">{WEIGHTS[weight(one)]}'
-        f"</span><br>{values}<br><span class='soft'>{page.esc(told + note)}</span></div>"
+        f'<div class="drift">{mark} {page.what_html(group)}{values}<br>'
+        f"<span class='soft'>{page.esc(person + told)}</span></div>"
     )
 
 
