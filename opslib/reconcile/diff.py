@@ -95,7 +95,7 @@ def differences(
 def _lists(
     before: list[Any], after: list[Any], path: tuple[Step, ...]
 ) -> Iterator[tuple[tuple[Step, ...], Any, Any]]:
-    steps = _steps(before, after, path)
+    steps = named_items(before, after, path)
     if steps is None:
         for index in range(max(len(before), len(after))):
             old = before[index] if index < len(before) else None
@@ -112,7 +112,7 @@ def _lists(
         yield (*path, "(order)"), order[0], order[1]
 
 
-def _steps(
+def named_items(
     before: list[Any], after: list[Any], path: tuple[Step, ...]
 ) -> tuple[dict[Step, Any], dict[Step, Any]] | None:
     """Index both lists by the keys that name their items; None where nothing names them."""
@@ -186,7 +186,7 @@ def _show_step(step: Step) -> str:
 
 def list_steps(items: list[Any], path: tuple[Step, ...]) -> list[Step] | None:
     """Return what names each item of a list, in its order; None where nothing does."""
-    found = _steps(items, items, path)
+    found = named_items(items, items, path)
     return list(found[0]) if found else None
 
 
@@ -195,7 +195,7 @@ def _leaves(value: Any, path: tuple[Step, ...]) -> Iterator[tuple[tuple[Step, ..
         for key, item in value.items():
             yield from _leaves(item, (*path, key))
     elif isinstance(value, list) and value:
-        found = _steps(value, value, path)
+        found = named_items(value, value, path)
         items = found[0].items() if found else enumerate(value)
         for step, item in items:
             yield from _leaves(item, (*path, step))
