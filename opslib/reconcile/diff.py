@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from opslib.core.model import Manifest, Resource
@@ -34,12 +34,16 @@ LIST_KEYS: dict[str, tuple[tuple[str, ...], ...]] = {
 
 @dataclass(frozen=True)
 class FieldChange:
-    """One field before and after (None: absent); ``line`` is its line in the file of origin."""
+    """One field before and after (None: absent); ``line`` is its line in the file of origin.
+
+    ``place`` is the path as steps; it is not kept in JSON.
+    """
 
     path: str
     before: Any
     after: Any
     line: int | None = None
+    place: tuple[Step, ...] = field(default=(), compare=False, repr=False)
 
     def as_dict(self) -> dict[str, Any]:
         row = {"path": self.path, "before": self.before, "after": self.after}
@@ -56,7 +60,7 @@ def field_changes(before: Manifest, after: Manifest, resource: Resource) -> list
     Status and the server's own metadata are not compared.
     """
     return [
-        FieldChange(show(path), old, new, line_of(path, resource))
+        FieldChange(show(path), old, new, line_of(path, resource), path)
         for path, old, new in differences(comparable(before), comparable(after))
     ]
 
@@ -65,7 +69,7 @@ def declared_fields(resource: Resource) -> list[FieldChange]:
     """Return every declared leaf as a change from nothing: what creating the object sets."""
     skip = {("apiVersion",), ("kind",), ("metadata", "name"), ("metadata", "namespace")}
     return [
-        FieldChange(show(path), None, value, line_of(path, resource))
+        FieldChange(show(path), None, value, line_of(path, resource), path)
         for path, value in _leaves(resource.manifest, ())
         if path not in skip
     ]
