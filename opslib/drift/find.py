@@ -15,6 +15,7 @@ from typing import Any
 
 from opslib.core.model import Manifest, ResourceKey
 from opslib.drift.additions import Addition, beyond, foreign
+from opslib.drift.extras import beside
 from opslib.drift.ignoring import Rule, ignoring, joined, rules_of
 from opslib.drift.model import Difference, Drift, Plane, Unread
 from opslib.drift.noise import why
@@ -76,15 +77,16 @@ def find(
     finder = _Finder(session.cluster.paced(), session, prepared, forbidden or {})
     finder.from_plan()
     finder.weigh()
-    kept, ignored = ignoring(finder.drifts, rules)
+    more = beside(session.cluster.paced(), session.discovery, prepared)
+    kept, ignored = ignoring([*finder.drifts, *more.drifts], rules)
     told = [(str(drift.key), drift.path, reason) for drift, reason in ignored]
     return Found(
         tuple(sorted(kept, key=lambda one: (one.key, one.path))),
-        grouped([*finder.explained, *told]),
-        tuple(finder.unread),
+        grouped([*finder.explained, *more.explained, *told]),
+        (*finder.unread, *more.unread),
         len(prepared.desired.targets),
         tuple(finder.warnings),
-        prepared.live,
+        {**prepared.live, **more.live},
     )
 
 
