@@ -67,11 +67,14 @@ class Addition:
 
 
 def entries_of(live: Manifest) -> list[tuple[Owner, Fields]]:
-    """Return who owns what, without the entries on status; malformed ones own nothing."""
+    """Return who owns what; malformed entries own nothing.
+
+    Also those of status: a write of it may set labels and annotations, too.
+    """
     found: list[tuple[Owner, Fields]] = []
     for entry in live["metadata"].get("managedFields") or ():
         fields = entry.get("fieldsV1")
-        if isinstance(fields, dict) and entry.get("subresource") != "status":
+        if isinstance(fields, dict):
             found.append((_owner(entry), fields))
     return found
 
