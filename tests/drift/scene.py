@@ -7,13 +7,14 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
+from reconcile.loops import Repository
+
 from opslib.drift.model import Difference, Drift, Review
 from opslib.drift.review import Taken, taken
 from opslib.kube.client import Cluster
 from opslib.reconcile.apply import Applied
 from opslib.reconcile.session import open_session
 from opslib.source.mirror import Source
-from tests.reconcile.loops import Repository
 
 MERGE = "application/merge-patch+json"
 PATCH = "application/json-patch+json"

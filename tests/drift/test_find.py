@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from tests.reconcile.conftest import config_map, deployment
+from reconcile.conftest import config_map, deployment
 
 from .scene import ADDED, CHANGED, EXTRA, MISSING, REMOVED, Scene, told
 
