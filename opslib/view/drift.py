@@ -223,17 +223,23 @@ def _answer(one: Drift) -> str:
 
 
 def table_text(groups: Sequence[Group], limit: int = PAGE) -> str:
-    """Return the table as text, the first rows of it."""
-    rows = [["ID", "WHY FIRST", "OBJECT", "FIELD", "DIFFERENCE", "GIT → CLUSTER", "WHO", "SINCE"]]
+    """Return the table as text, the first rows of it: what, the values, who and since when."""
+    rows: list[list[str]] = []
     for group in groups[:limit]:
         one = group.first
-        values = " → ".join(pair(one.declared, one.live, 30)) if one.path else ""
-        found = [one.id[:8], WEIGHTS[weight(one)], _object(group), one.path, str(one.difference)]
-        rows.append([clean(cell) for cell in (*found, values, who(one), when(one))])
-    lines = columns(rows)
+        many = f" ({len(group)} alike)" if len(group) > 1 else ""
+        marks = [WEIGHTS[weight(one)], one.id[:8], str(one.difference)]
+        lines = [f"{_object(group)} {one.path}".rstrip() + many]
+        if one.path and one.difference not in {Difference.MISSING, Difference.EXTRA}:
+            lines.append(" → ".join(pair(one.declared, one.live)))
+        lines.append(", ".join(dict.fromkeys((who(one), when(one)))))
+        lines += [one.note] if one.note else []
+        rows.append([*marks, clean(lines[0])])
+        rows += [["", "", "", f"  {clean(line)}"] for line in lines[1:]]
+    text = columns(rows)
     if len(groups) > limit:
-        lines.append(f"… {len(groups) - limit} more rows; --json has all")
-    return "\n".join(lines)
+        text.append(f"… {len(groups) - limit} more rows; --json has all")
+    return "\n".join(text)
 
 
 def diffs(review: Review) -> None:
