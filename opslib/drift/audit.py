@@ -33,7 +33,6 @@ NEVER: Moment = 0
 MOST_WRAPS = 5
 _WRAPPERS = """items properties events message log line textPayload jsonPayload event _source"""
 _WRAPPED = tuple(_WRAPPERS.split())
-)
 
 
 @dataclass(frozen=True)
