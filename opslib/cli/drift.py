@@ -90,7 +90,7 @@ class Where:
                 progress=progress,
                 verify=verification(self.verify, self.trust or ()),
             )
-            return one, taken(one, one.fetch() if self.revision else None)
+            return one, taken(one, one.fetch() if self.revision else None, audit=self.audit)
 
 
 def review_of(saved: Path | None, where: Where) -> Review:

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 
 from opslib.core.clock import stamp
 from opslib.core.errors import OpslibError
 from opslib.core.model import Revision
+from opslib.drift.attribute import attribute
+from opslib.drift.audit import AuditSource
 from opslib.drift.find import Found, find
 from opslib.drift.ignoring import Rule, rules_of
 from opslib.drift.model import Review
@@ -17,6 +20,7 @@ from opslib.reconcile.planned import Planned
 from opslib.reconcile.repofiles import appfile_at
 from opslib.reconcile.session import Session
 
+AuditLog = AuditSource | str | Path | Sequence[str] | None
 MOST_PENDING = 50
 """So many commits that are not applied yet are counted."""
 
@@ -40,7 +44,7 @@ class Taken:
     found: Found
 
 
-def take(session: Session, revision: Revision | None = None) -> Review:
+def take(session: Session, revision: Revision | None = None, *, audit: AuditLog = None) -> Review:
     """Review an app against the last commit that was applied whole; change nothing.
 
     ``revision`` names another commit, which the mirror has. Without one the source is fetched,
@@ -48,10 +52,10 @@ def take(session: Session, revision: Revision | None = None) -> Review:
     applied commit is reviewed without. Raises Unreachable and Refused, and InputError where
     neither the source nor the mirror has anything to compare with.
     """
-    return taken(session, revision).review
+    return taken(session, revision, audit=audit).review
 
 
-def taken(session: Session, revision: Revision | None = None) -> Taken:
+def taken(session: Session, revision: Revision | None = None, *, audit: AuditLog = None) -> Taken:
     """Take a review and keep what decisions on it need."""
     at = stamp()
     chosen = _choose(session, revision)
@@ -59,6 +63,14 @@ def taken(session: Session, revision: Revision | None = None) -> Taken:
     with _lenient(session, forbidden):
         planned = session.plan(chosen.revision)
         found = find(planned, session, rules=chosen.rules, forbidden=forbidden.paths)
+    drifts, covered = attribute(
+        found.drifts,
+        found.live,
+        app_manager=session.app.manager,
+        log=audit,
+        kinds=session.discovery,
+        read_at=at,
+    )
     plan = planned.prepared.plan
     review = Review(
         plan.app,
@@ -66,11 +78,12 @@ def taken(session: Session, revision: Revision | None = None) -> Taken:
         plan.server,
         plan.cluster_uid,
         at,
-        found.drifts,
+        drifts,
         found.explained,
         found.unread,
         tuple(dict.fromkeys((*chosen.warnings, *plan.warnings, *found.warnings))),
         found.objects,
+        covered,
     )
     return Taken(review, planned, found)
 
