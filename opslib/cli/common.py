@@ -88,6 +88,14 @@ Trust = Annotated[
         help="File of trusted keys: OpenPGP public keys, or allowed_signers of ssh. Repeatable.",
     ),
 ]
+Audit = Annotated[
+    str,
+    typer.Option(
+        "--audit",
+        envvar="OPSLIB_AUDIT_LOG",
+        help="Audit log of the API server, a file or folder: who did it; default: nobody knows.",
+    ),
+]
 Timeout = Annotated[str, typer.Option("--timeout", help="Longest wait, such as 90s or 5m.")]
 
 

@@ -10,6 +10,7 @@ import typer
 
 from opslib.cli.common import (
     AppName,
+    Audit,
     Context,
     FolderPath,
     Json,
@@ -36,14 +37,6 @@ app = typer.Typer(
     rich_markup_mode=None,
 )
 
-Audit = Annotated[
-    str,
-    typer.Option(
-        "--audit",
-        envvar="OPSLIB_AUDIT_LOG",
-        help="Audit log of the API server, a file or folder: who did it; default: nobody knows.",
-    ),
-]
 Applied = Annotated[
     str,
     typer.Option("--revision", help="Commit to compare with; default: the last applied one."),
@@ -125,7 +118,7 @@ def review_text(review: Review) -> str:
     if review.explained:
         lines.append(f"{len(review.explained)} more differ by right; --json names them.")
     if review.audit:
-        lines.append(clean(f"audit log: {review.audit}"))
+        lines.append(clean(review.audit))
     return "\n".join(lines)
 
 

@@ -55,13 +55,19 @@ def take(session: Session, revision: Revision | None = None, *, audit: AuditLog 
     return taken(session, revision, audit=audit).review
 
 
-def taken(session: Session, revision: Revision | None = None, *, audit: AuditLog = None) -> Taken:
-    """Take a review and keep what decisions on it need."""
+def taken(
+    session: Session,
+    revision: Revision | None = None,
+    *,
+    audit: AuditLog = None,
+    full: bool = False,
+) -> Taken:
+    """Take a review and keep what decisions on it need; ``full`` as in ``Session.plan``."""
     at = stamp()
     chosen = _choose(session, revision)
     forbidden = Forbidden()
     with _lenient(session, forbidden):
-        planned = session.plan(chosen.revision)
+        planned = session.plan(chosen.revision, full=full)
         found = find(planned, session, rules=chosen.rules, forbidden=forbidden.paths)
     drifts, covered = attribute(
         found.drifts,

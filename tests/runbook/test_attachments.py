@@ -1,4 +1,4 @@
-"""A file that a runbook leaves in its record: masked, listed, and nobody's way around the record."""
+"""A file that a runbook leaves in its record: masked, listed, and no way around the record."""
 
 from __future__ import annotations
 
