@@ -18,6 +18,8 @@ from opslib.core.model import Manifest
 from opslib.reconcile.diff import Step, find_step, list_steps
 
 ANY = "*"
+ORDER = " (order)"
+"""What stands behind the path of a list whose items are in another order."""
 _MARK = re.compile(r'\.?([A-Za-z_$][-\w$]*)|\[("(?:[^"\\]|\\.)*"|[^\[\]"]+)\]')
 _PAIR = re.compile(r"([\w.-]+)=([^,\]]*)")
 
@@ -37,6 +39,14 @@ class _Item:
             return index == self.number
         return all(isinstance(item, dict) and str(item.get(k)) == v for k, v in self.keys)
 
+    def means(self, other: str | _Item) -> bool:
+        """Tell whether the item that another step names is one of these."""
+        if isinstance(other, str):
+            return False
+        if self.number is not None:
+            return self.number == other.number
+        return set(self.keys) <= set(other.keys)
+
 
 @dataclass(frozen=True)
 class FieldPath:
@@ -47,6 +57,21 @@ class FieldPath:
 
     def __str__(self) -> str:
         return self.text
+
+    def reaches(self, path: str) -> bool:
+        """Tell whether a path, as plans print it, names this field or one in it."""
+        if path == self.text:
+            return True
+        try:
+            other = parse_path(path.removesuffix(ORDER)).steps
+        except InputError:  # a value with brackets or commas in it names an item
+            return path.startswith((f"{self.text}.", f"{self.text}[", f"{self.text} "))
+        if len(other) < len(self.steps):
+            return False
+        return all(
+            mine == theirs if isinstance(mine, str) else mine.means(theirs)
+            for mine, theirs in zip(self.steps, other, strict=False)
+        )
 
 
 def parse_path(text: str, where: str = "") -> FieldPath:
