@@ -147,11 +147,10 @@ class Amendment:
                 self._edit(remove, (*path, key))
 
     def _list(self, old: list[Any], new: list[Any], path: Path) -> None:
-        sides = self._names(old, path), self._names(new, path)
-        if sides[0] is None or sides[1] is None:
+        names, wanted = self._names(old, path), self._names(new, path)
+        if names is None or wanted is None:
             self._by_place(old, new, path)
             return
-        names, wanted = sides
         for number in reversed(range(len(names))):
             if names[number] not in wanted and len(names) > 1:
                 self._edit(remove, (*path, number))
@@ -253,11 +252,13 @@ def _block(tree: Tree, parent: Node, node: Node, value: str) -> str | None:
     block = write.literal(value, indent, column)
     if block is None:
         return None
-    header = block[0]
-    if node.style in {"|", ">"}:
-        line = tree.text[node.start : tree.tail(node.start)]
-        rest = line[len(line.split("#")[0].rstrip()) :]
-        header += rest.rstrip("\r")
+    if node.style not in {"|", ">"}:
+        lead = " " if node.start == node.end else ""
+        header = lead + block[0] + _comment(tree.text[node.end : tree.tail(node.end)])
+        rest = tree.text[tree.tail(node.end) :]
+        text = tree.newline.join([header, *block[1]])
+        return tree.text[: node.start] + text + (rest or tree.newline)
+    header = block[0] + _comment(tree.text[node.start : tree.tail(node.start)])
     lines = tree.newline.join([header, *block[1]])
     if node.end and tree.text[node.end - 1 : node.end] == "\n":
         lines += tree.newline
@@ -349,7 +350,7 @@ def _inserted(tree: Tree, place: int, lines: list[str]) -> str:
     """Insert lines where a line starts."""
     text = "".join(line + tree.newline for line in lines)
     if place and tree.text[place - 1] != "\n":  # the last line of a file without a line end
-        text = tree.newline + text.removesuffix(tree.newline)
+        text = tree.newline + text
     return tree.text[:place] + text + tree.text[place:]
 
 

@@ -85,13 +85,17 @@ def chunks(text: str) -> list[Chunk]:
     Raises yaml.YAMLError for what is none.
     """
     clean = _plain_json(text)
-    events = iter(yaml.CSafeLoader(clean.removeprefix("\ufeff")).get_event, None)
-    starts = [int(one.start_mark.line) for one in events if isinstance(one, ev.DocumentStartEvent)]
+    events: Iterator[Any] = iter(yaml.CSafeLoader(clean.removeprefix("\ufeff")).get_event, None)
+    starts = [_line_of(one) for one in events if isinstance(one, ev.DocumentStartEvent)]
     offsets = _line_starts(text)
     places = [offsets[line] for line in starts] + [len(text)]
     return [
         Chunk(places[number], places[number + 1], line + 1) for number, line in enumerate(starts)
     ]
+
+
+def _line_of(event: Any) -> int:
+    return int(event.start_mark.line)
 
 
 def _line_starts(text: str) -> list[int]:
@@ -200,6 +204,7 @@ class Tree:
     def _parse(self) -> Node | None:
         loader: Any = yaml.SafeLoader  # its marks count the characters of the text
         self._events = iter(yaml.parse(_plain_json(self.text), Loader=loader))
+        event: Any
         for event in self._events:
             if isinstance(event, ev.DocumentStartEvent):
                 return self._node(next(self._events), 0)
@@ -210,7 +215,7 @@ class Tree:
         if depth > _MAX_DEPTH:
             raise CannotEdit("this document is nested too deeply", line=self.line(outer))
         if isinstance(event, ev.AliasEvent):
-            return Node("alias", outer, outer, end, anchor=event.anchor)
+            return Node("alias", outer, outer, end, anchor=str(event.anchor))
         node = Node("scalar", outer, self._inner(event, outer), end)
         node.anchor, node.tag = event.anchor or "", event.tag or ""
         node.column = int(event.start_mark.column)
@@ -233,7 +238,7 @@ class Tree:
             while at < len(self.text) and not self.text[at].isspace():
                 at += 1
             at = self._blanks(at, comments=not isinstance(event, ev.ScalarEvent))
-        return min(at, int(event.end_mark.index)) if isinstance(event, ev.ScalarEvent) else at
+        return min(at, _end_of(event)) if isinstance(event, ev.ScalarEvent) else at
 
     def _blanks(self, at: int, *, comments: bool) -> int:
         while at < len(self.text) and (self.text[at].isspace() or self.text[at] == "#"):
@@ -258,12 +263,14 @@ class Tree:
 
     def _sequence(self, node: Node, event: Any, depth: int) -> None:
         node.kind, node.flow = "seq", bool(event.flow_style)
+        found: Any
         while not isinstance(found := next(self._events), ev.SequenceEndEvent):
             node.items.append(self._node(found, depth + 1))
         self._close(node, found, node.items)
 
     def _mapping(self, node: Node, event: Any, depth: int) -> None:
         node.kind, node.flow = "map", bool(event.flow_style)
+        found: Any
         while not isinstance(found := next(self._events), ev.MappingEndEvent):
             key = self._node(found, depth + 1)
             node.pairs.append((key, self._node(next(self._events), depth + 1)))
@@ -275,11 +282,15 @@ class Tree:
 
     def _close(self, node: Node, event: Any, parts: list[Node]) -> None:
         if node.flow or not parts:
-            node.end = int(event.end_mark.index)
+            node.end = _end_of(event)
             return
         if node.kind == "seq":
             node.column = node.start - self.head(node.start)
         node.end = max(part.end for part in parts)
+
+
+def _end_of(event: Any) -> int:
+    return int(event.end_mark.index)
 
 
 def key_of(key: Node) -> str | None:
