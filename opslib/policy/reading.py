@@ -90,11 +90,9 @@ class Reader:
             return []
         return list(node.value)
 
-    def whole(
-        self, node: Node, keys: Iterable[str], what: str, *, optional: Iterable[str] = ()
-    ) -> dict[str, Node] | None:
-        """Read a mapping in which each of ``keys`` must be there; None where one is missing."""
-        fields = self.mapping(node, (*keys, *optional), what)
+    def whole(self, node: Node, keys: Iterable[str], what: str) -> dict[str, Node] | None:
+        """Read a mapping in which every key must be there; None where one is missing."""
+        fields = self.mapping(node, keys, what)
         missing = [name for name in keys if name not in fields]
         if missing and isinstance(node, MappingNode):
             self.wrong(node, f"{what} has no {' and no '.join(missing)}", expected=", ".join(keys))

@@ -9,10 +9,10 @@
       to: KEDA
       reason: it is scaled by the length of its queue
       expires: 2027-03-31         # the last day on which this holds
-    ignore:                       # differences that a drift review does not tell for a while
-    - target: {kind: ConfigMap, namespace: production, name: flags}
-      fields: [data.beta]         # without fields, or with ["*"]: the whole object
-      reason: the beta runs until the end of the quarter (CHG-1)
+    ignore:                       # what a drift review does not report, until a day
+    - target: {kind: ConfigMap, namespace: production, name: scratch}
+      fields: [data]              # left out, or ["*"]: the whole object, also where Git has none
+      reason: the support team keeps its notes there
       expires: 2027-03-31
 
 It is read from the folder of the app, and never sent to a cluster.
@@ -24,20 +24,19 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import date
 
-from yaml.nodes import Node
+from yaml.nodes import Node, SequenceNode
 
 from opslib.core.errors import InputError, OpslibError, Problems
-from opslib.core.model import Origin, ResourceKey
+from opslib.core.model import Origin
 from opslib.policy.model import Target
 from opslib.policy.reading import Reader
 from opslib.reconcile.app import App
-from opslib.reconcile.fieldpath import FieldPath, parse_path
+from opslib.reconcile.fieldpath import ANY, FieldPath, parse_path
 
 APP_FILE = "opslib.yaml"
 KIND = "App"
 _LEAVE = ("target", "fields", "to", "reason", "expires")
 _IGNORE = ("target", "reason", "expires")
-_ALL = "*"
 
 
 @dataclass(frozen=True)
@@ -59,10 +58,9 @@ class Leave:
 
 @dataclass(frozen=True)
 class Ignore:
-    """Differences that a review takes for explained, until a day, for a reason.
+    """Differences of some objects that a review explains by a reason, until a day.
 
-    ``fields`` are paths; what lies below one counts, too. Without any the rule is for the
-    whole object: all of its fields, that it is missing, and that Git does not have it.
+    Without ``fields`` the whole object is meant: also one that is gone, or not in Git.
     """
 
     target: Target
@@ -71,26 +69,6 @@ class Ignore:
     expires: date
     origin: Origin
 
-    def covers(self, key: ResourceKey, path: str) -> bool:
-        """Tell whether a difference is meant: ``path`` as plans print it, "": the whole object."""
-        if not self.target.matches(key):
-            return False
-        return not self.fields or any(one.reaches(path) for one in self.fields)
-
-    def holds(self, day: date) -> bool:
-        """Tell whether the rule holds on a day: ``expires`` is the last one."""
-        return day <= self.expires
-
-    @property
-    def why(self) -> str:
-        """Return the sentence that stands behind the difference in a review."""
-        return f"is ignored until {self.expires}: {self.reason} ({self.origin})"
-
-    @property
-    def over(self) -> str:
-        """Return what is said of a difference whose rule has ended."""
-        return f"it was ignored until {self.expires}: {self.reason} ({self.origin})"
-
 
 @dataclass(frozen=True)
 class AppFile:
@@ -98,9 +76,9 @@ class AppFile:
 
     depends_on: tuple[str, ...] = ()
     leave: tuple[Leave, ...] = ()
-    ignore: tuple[Ignore, ...] = ()
     depends_at: Origin | None = None
     """Where ``depends_on`` is written."""
+    ignore: tuple[Ignore, ...] = ()
 
 
 def load_appfile(text: str, path: str) -> AppFile:
@@ -111,13 +89,12 @@ def load_appfile(text: str, path: str) -> AppFile:
     leave = tuple(
         filter(None, (_leave(r, reader) for r in reader.items(fields.get("leave"), "leave")))
     )
-    ignore = tuple(
-        filter(None, (_ignore(r, reader) for r in reader.items(fields.get("ignore"), "ignore")))
-    )
+    ignored = reader.items(fields.get("ignore"), "ignore")
+    ignore = tuple(filter(None, (_ignore(one, reader) for one in ignored)))
     if reader.problems:
         raise Problems(reader.problems)
     node = fields.get("dependsOn")
-    return AppFile(depends, leave, ignore, reader.origin(node) if depends and node else None)
+    return AppFile(depends, leave, reader.origin(node) if depends and node else None, ignore)
 
 
 def _names(reader: Reader, node: Node | None) -> Iterator[str]:
@@ -144,16 +121,25 @@ def _leave(node: Node, reader: Reader) -> Leave | None:
 
 
 def _ignore(node: Node, reader: Reader) -> Ignore | None:
-    fields = reader.whole(node, _IGNORE, "an entry of ignore", optional=("fields",))
-    if fields is None:
+    known = ("fields", *_IGNORE)
+    fields = reader.mapping(node, known, "an entry of ignore")
+    missing = [name for name in _IGNORE if name not in fields]
+    if missing:
+        what = f"an entry of ignore has no {' and no '.join(missing)}"
+        reader.wrong(node, what, expected=", ".join(known))
         return None
-    named = fields.get("fields")
-    every = named is None or [reader.text(n) for n in reader.items(named, "fields")] == [_ALL]
-    paths = () if every or named is None else tuple(_paths(reader, named))
     expires = reader.date(fields["expires"])
+    named = fields.get("fields")
+    paths = () if named is None or _everything(reader, named) else tuple(_paths(reader, named))
     reason = reader.sentence(fields["reason"], "an entry of ignore")
     target = reader.target(fields["target"])
     return Ignore(target, paths, reason, expires, reader.origin(node)) if expires else None
+
+
+def _everything(reader: Reader, node: Node) -> bool:
+    """Tell whether the fields of an entry are ``["*"]``: the whole object."""
+    items = node.value if isinstance(node, SequenceNode) else []
+    return len(items) == 1 and reader.text(items[0]) == ANY
 
 
 def _paths(reader: Reader, node: Node) -> Iterator[FieldPath]:

@@ -18,8 +18,6 @@ from opslib.core.model import Manifest
 from opslib.reconcile.diff import Step, find_step, list_steps
 
 ANY = "*"
-ORDER = " (order)"
-"""What stands behind the path of a list whose items are in another order."""
 _MARK = re.compile(r'\.?([A-Za-z_$][-\w$]*)|\[("(?:[^"\\]|\\.)*"|[^\[\]"]+)\]')
 _PAIR = re.compile(r"([\w.-]+)=([^,\]]*)")
 
@@ -39,14 +37,6 @@ class _Item:
             return index == self.number
         return all(isinstance(item, dict) and str(item.get(k)) == v for k, v in self.keys)
 
-    def means(self, other: str | _Item) -> bool:
-        """Tell whether the item that another step names is one of these."""
-        if isinstance(other, str):
-            return False
-        if self.number is not None:
-            return self.number == other.number
-        return set(self.keys) <= set(other.keys)
-
 
 @dataclass(frozen=True)
 class FieldPath:
@@ -58,20 +48,22 @@ class FieldPath:
     def __str__(self) -> str:
         return self.text
 
-    def reaches(self, path: str) -> bool:
-        """Tell whether a path, as plans print it, names this field or one in it."""
-        if path == self.text:
-            return True
-        try:
-            other = parse_path(path.removesuffix(ORDER)).steps
-        except InputError:  # a value with brackets or commas in it names an item
-            return path.startswith((f"{self.text}.", f"{self.text}[", f"{self.text} "))
-        if len(other) < len(self.steps):
+    def covers(self, place: Place) -> bool:
+        """Tell whether a place is this path's field, or in it."""
+        if len(place) < len(self.steps) or not place:
             return False
-        return all(
-            mine == theirs if isinstance(mine, str) else mine.means(theirs)
-            for mine, theirs in zip(self.steps, other, strict=False)
-        )
+        return all(map(_is_step, self.steps, place))
+
+
+def _is_step(wanted: str | _Item, step: Step) -> bool:
+    if isinstance(wanted, str):
+        return wanted == step
+    if wanted.number is not None:
+        return wanted.number == step
+    if not wanted.keys:
+        return not isinstance(step, str)
+    named = {key: str(value) for key, value in step} if isinstance(step, tuple) else {}
+    return all(named.get(key) == value for key, value in wanted.keys)
 
 
 def parse_path(text: str, where: str = "") -> FieldPath:

@@ -43,7 +43,7 @@ def test_the_documented_example_is_one() -> None:
     read = load_appfile(page.split("```yaml\n")[1].split("```")[0], "opslib.yaml")
     assert read.depends_on == ("platform",)
     assert read.leave[0].to == "KEDA"
-    assert read.ignore[0].covers(ResourceKey("", "ConfigMap", "production", "flags"), "data.beta")
+    assert str(read.ignore[0].fields[0]) == "data.beta"
 
 
 IGNORED = (
@@ -57,45 +57,15 @@ IGNORED = (
 - {target: {kind: Secret}, reason: by hand, expires: 2027-03-31}
 """
 )
-WEB = ResourceKey("apps", "Deployment", "production", "web")
-FLAGS = ResourceKey("", "ConfigMap", "production", "flags")
-_ENV = "spec.template.spec.containers[name=app].env"
 
 
-@pytest.mark.parametrize(
-    ("key", "path", "covered"),
-    [
-        (WEB, 'metadata.annotations["a.b/c"]', True),
-        (WEB, "metadata.annotations", True),
-        (WEB, "metadata.annotationsX", False),
-        (WEB, "metadata", False),
-        (WEB, "", False),
-        (WEB, f"{_ENV}[name=A]", True),
-        (WEB, f"{_ENV}[name=A].value", True),
-        (WEB, _ENV, False),
-        (WEB, _ENV.replace("app", "other") + "[name=A]", False),
-        (WEB, "spec.x[1].y", True),
-        (WEB, "spec.x[2]", False),
-        (WEB, 'metadata.annotations["a.b/c"] (order)', True),
-        (WEB, "metadata.annotations[name=a,]b]", True),
-        (FLAGS, "data.anything", True),
-        (FLAGS, "", True),
-        (ResourceKey("", "Secret", "any", "one"), "", True),
-    ],
-)
-def test_what_an_ignore_rule_covers(key: ResourceKey, path: str, covered: bool) -> None:
-    """Its fields and what is in them; without fields the whole object and every field of it."""
-    rules = load_appfile(IGNORED, "prod/opslib.yaml").ignore
-    assert any(rule.covers(key, path) for rule in rules) is covered
-
-
-def test_an_ignore_rule_has_a_reason_and_a_last_day() -> None:
-    """It holds on that day and no longer, and says so."""
-    rule = load_appfile(IGNORED, "prod/opslib.yaml").ignore[0]
-    assert rule.holds(date(2027, 3, 31))
-    assert not rule.holds(date(2027, 4, 1))
-    assert rule.why == "is ignored until 2027-03-31: a trial (prod/opslib.yaml:4)"
-    assert rule.over == "it was ignored until 2027-03-31: a trial (prod/opslib.yaml:4)"
+def test_what_a_review_ignores_has_a_reason_and_a_last_day() -> None:
+    """Fields are paths; none at all, or a star, means the whole object."""
+    web, flags, secrets = load_appfile(IGNORED, "prod/opslib.yaml").ignore
+    assert [str(path) for path in web.fields][2] == "spec.x[1]"
+    assert (web.reason, web.expires) == ("a trial", date(2027, 3, 31))
+    assert str(web.origin) == "prod/opslib.yaml:4"
+    assert flags.fields == secrets.fields == ()
 
 
 @pytest.mark.parametrize(
