@@ -37,6 +37,7 @@ from opslib.reconcile.repofiles import appfile_at
 from opslib.reconcile.session import Session
 
 _COMMIT_PLACE = ("metadata", "annotations", COMMIT)
+_LEFT = " is left to "
 _GOING = ("metadata", "deletionTimestamp")
 
 Explained = tuple[str, str, str]
@@ -177,7 +178,9 @@ class _Finder:
         live = self._prepared.live.get(change.key)
         if live is None:
             return  # a Job that ended and was cleared away
-        self.explained += [(str(change.key), "", note) for note in change.left_out]
+        for note in change.left_out:
+            path, left, reason = note.partition(_LEFT)
+            self.explained.append((str(change.key), path, f"{left}{reason}".strip()))
         body = self._body(target, live)
         covered: list[Place] = []
         found: list[Addition] = []
