@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 from opslib.core.errors import InputError, OpslibError
@@ -304,9 +304,3 @@ def chosen(drifts: Iterable[Drift], ids: Iterable[str]) -> list[Drift]:
     if not found:
         raise InputError("no difference is named", where="ids")
     return list(found.values())
-
-
-def unmoved(drift: Drift, live: Manifest | None) -> Drift:
-    """Return the drift with the version of the live object that was read now."""
-    version = str(live["metadata"]["resourceVersion"]) if live else ""
-    return replace(drift, resource_version=version)
