@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -20,18 +19,16 @@ from opslib.cli.common import (
     Repo,
     Trust,
     Verify,
+    approved,
     emit,
     out,
-    say,
 )
 from opslib.cli.drift import Applied, Ids, Where, app, chosen
-from opslib.core.errors import ApprovalError
 
 if TYPE_CHECKING:
+    from opslib.drift.carry import Acts
     from collections.abc import Sequence
 
-    from opslib.drift.carry import Acts
-    from opslib.drift.model import Disposition
 
 __all__ = ["app"]
 
@@ -182,9 +179,34 @@ def act(
     if not as_json:
         out(plan_text(acts))
     if ask:
-        _approve(acts, yes=yes, approve=approve, as_json=as_json)
+        approved(acts.hash, yes=yes, approve=approve, as_json=as_json)
     done = {name: effect() for name, effect, _ in effects(session, acts, push=push, folder=to)}
     document = {"hash": acts.hash, "decided": acts.counts, "done": done}
     emit(document, done_text(done), as_json=as_json)
     if not all(one.get("ok", True) for one in done.values()):
         raise typer.Exit(1)
+
+
+def plan_text(acts: Acts) -> str:
+    """Return what would be done, one line for each difference, and the hash that approves it."""
+    from opslib.view.text import clean
+
+    lines = [clean(line) for line in acts.consequences]
+    if acts.proposal and acts.proposal.diff:
+        lines += ["", clean(acts.proposal.diff)]
+    return "\n".join([*lines, "", f"Answers: {acts.summary}.", f"Hash: {acts.hash}"])
+
+
+def done_text(done: dict[str, Any]) -> str:
+    """Return what was done, and what a person does next."""
+    from opslib.view.text import clean
+
+    lines = []
+    for name, one in done.items():
+        said = one.get("summary") or one.get("next") or ""
+        lines.append(
+            f"{name}: {said}" if one.get("ok", True) else f"{name}: NOT as decided: {said}"
+        )
+        lines += [f"  {r['object']} {r['path']}: {r['why']}" for r in one.get("refused") or ()]
+        lines += [f"  {r['object']}: {r['what']}" for r in one.get("failures") or ()]
+    return clean("\n".join(lines))

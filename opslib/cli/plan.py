@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -24,14 +23,14 @@ from opslib.cli.common import (
     Timeout,
     Trust,
     Verify,
+    approved,
     bar,
     emit,
     limits_of,
-    say,
     seconds,
     session,
 )
-from opslib.core.errors import ApprovalError, InputError, Problems
+from opslib.core.errors import InputError, Problems
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -196,25 +195,7 @@ def _show_check(found: Taken, *, as_json: bool) -> None:
 def _approve(planned: Planned, *, yes: bool, approve: str, as_json: bool) -> None:
     """Let only a plan go on that somebody said yes to; a plan without writes needs no yes."""
     plan_made = planned.prepared.plan
-    if approve:
-        if len(approve) < 12 or not plan_made.hash.startswith(approve):
-            raise ApprovalError(
-                "the approval is of another plan",
-                where=f"--approve {approve}",
-                expected=f"the hash of this plan: {plan_made.hash}",
-                hint="look at the plan again and approve its hash",
-            )
-        return
-    if yes or not plan_made.writes:
-        return
-    if as_json or not sys.stdin.isatty():
-        raise ApprovalError(
-            "this plan was not approved",
-            hint=f"apply with --yes, or with --approve {plan_made.hash}",
-        )
-    say("")
-    if not typer.confirm("Apply this plan?", err=True):
-        raise ApprovalError("this plan was denied: nothing was written")
+    approved(plan_made.hash, yes=yes or not plan_made.writes, approve=approve, as_json=as_json)
 
 
 def _result(applied: Applied, why: Sequence[str], *, waited: bool) -> str:

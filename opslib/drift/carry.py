@@ -14,10 +14,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from opslib.core.clock import stamp
-from opslib.core.errors import OpslibError
+from opslib.core.errors import DriftFound, OpslibError
 from opslib.core.hashes import digest
 from opslib.core.settings import state_dir
 from opslib.drift.choices import ANSWERS, would
+from opslib.drift.encode import headline
 from opslib.drift.model import Decision, Difference, Disposition, Drift, Review
 from opslib.drift.order import named
 from opslib.reconcile.repofiles import policy_at
@@ -28,7 +29,7 @@ if TYPE_CHECKING:
     from opslib.drift.review import Taken
     from opslib.reconcile.session import Session
 
-_MOST_LINES = 200
+_MOST_LINES, _MOST_DIFF = 200, 20_000
 Effect = tuple[str, Callable[[], dict[str, Any]], bool]
 """An effect's name, what it does, and whether doing it twice is the same as once."""
 
@@ -67,9 +68,7 @@ class Acts:
         revert = self.revert.hash if self.revert else ""
         diff = self.proposal.diff if self.proposal else ""
         review = self.review
-        return digest(
-            [review.app, review.cluster_uid, review.revision.commit, rows, revert, diff]
-        )
+        return digest([review.app, review.cluster_uid, review.revision.commit, rows, revert, diff])
 
     @property
     def counts(self) -> dict[str, int]:
@@ -173,3 +172,107 @@ def _ignores(acts: Acts) -> list[Decision]:
         for one in acts.of(Disposition.IGNORE)
     }
     return list(found.values())
+
+
+def _escalate(acts: Acts, ids: Sequence[str], place: Path) -> dict[str, Any]:
+    from opslib.drift.escalate import escalate  # noqa: PLC0415  # only where it is asked for
+
+    path = escalate(acts.review, ids, place)
+    return {"ok": True, "ids": list(ids), "path": str(path), "next": f"hand over {path}"}
+
+
+def _adopt(session: Session, acts: Acts, place: Path, *, push: bool) -> dict[str, Any]:
+    from opslib.drift.adopt import adopt  # noqa: PLC0415  # as above
+
+    drifts = acts.of(Disposition.ADOPT)
+    made = adopt(
+        session,
+        drifts,
+        [one.id for one in drifts],
+        author=acts.author,
+        reason=_reasons(drifts),
+        push_it=push,
+        folder=place,
+    )
+    return {**made.as_dict(), "diff": made.diff[:_MOST_DIFF], "ok": not made.refused}
+
+
+def _ignore(
+    session: Session, acts: Acts, told: Decision, place: Path, *, push: bool
+) -> dict[str, Any]:
+    from opslib.drift.ignore import ignore  # noqa: PLC0415  # as above
+
+    same = (told.reason, told.until)
+    drifts = [
+        one
+        for one in acts.of(Disposition.IGNORE)
+        if (one.decision.reason, one.decision.until) == same
+    ]
+    made = ignore(
+        session,
+        drifts,
+        [one.id for one in drifts],
+        author=acts.author,
+        reason=told.reason,
+        until=told.until,
+        push_it=push,
+        folder=place,
+    )
+    return {**made.as_dict(), "diff": made.diff[:_MOST_DIFF], "ok": not made.refused}
+
+
+def _reasons(drifts: Sequence[Drift]) -> str:
+    return "; ".join(dict.fromkeys(one.decision.reason for one in drifts if one.decision.reason))
+
+
+def _revert(session: Session, plan: Revert, place: Path) -> dict[str, Any]:
+    from opslib.drift.revert import apply_revert  # noqa: PLC0415  # as above
+
+    with session.holding() as held:
+        applied = apply_revert(session, plan, evidence=place, go_on=held)
+    return {**applied.as_dict(), "summary": applied.summary()}
+
+
+def verify(session: Session, acts: Acts, results: Mapping[str, Any]) -> dict[str, Any] | None:
+    """Read the cluster once more: which of the reverted differences are gone, and which stay.
+
+    None where nothing was written to the cluster.
+    """
+    if "revert" not in results:
+        return None
+    from opslib.drift.review import taken  # noqa: PLC0415  # it is there: the review was taken
+
+    again = taken(session, session.pinned(acts.review.revision.commit)).review
+    there = {one.id for one in again.drifts}
+    asked = acts.ids(Disposition.REVERT)
+    stay = [name for name in asked if name in there]
+    text = f"{len(asked) - len(stay)} of {len(asked)} reverted differences are gone"
+    return {
+        "ok": not stay,
+        "sentence": f"{text}; {headline(again)}",
+        "gone": [name for name in asked if name not in there],
+        "stay": stay,
+        "at": again.taken_at,
+    }
+
+
+def require_ok(results: Mapping[str, Any], verified: Mapping[str, Any] | None) -> None:
+    """Raise OpslibError where an answer was not carried out, or a reverted difference stays."""
+    bad = [name for name, one in results.items() if not one.get("ok", True)]
+    stay = list(verified["stay"]) if verified else []
+    if bad or stay:
+        what = f"not carried out as decided: {', '.join(bad)}" if bad else "what was reverted stays"
+        hint = "the cells above say why; decide again in a new review"
+        raise OpslibError(what, where=", ".join(stay[:5]) or None, hint=hint)
+
+
+def alarm(acts: Acts, *, on: bool) -> None:
+    """Raise DriftFound (exit 4) where differences are left that nobody decided about."""
+    left = len(acts.review.drifts) - len(acts.decided)
+    if on and left:
+        raise DriftFound(
+            headline(acts.review),
+            where=acts.review.app,
+            expected=f"no open difference; {left} are",
+            hint="decide: opslib drift list, or the notebook drift-review",
+        )

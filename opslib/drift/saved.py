@@ -1,14 +1,22 @@
-"""A review that was saved: the file that a runbook left in its record, or what --json printed."""
+"""A review that was saved: the file that a runbook left in its record, or what --json printed.
+
+Beside it a record keeps the evidence: each object that differs, as it was read.
+"""
 
 from __future__ import annotations
 
 import gzip
 import json
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 from opslib.core.errors import InputError
 from opslib.drift.encode import review_of
 from opslib.drift.model import FORMAT, Review
+from opslib.reconcile.mask import masked
+
+if TYPE_CHECKING:
+    from opslib.drift.review import Taken
 
 NAMES = ("review.json", "review.json.gz")
 _MOST_BYTES = 512 * 1024 * 1024
@@ -31,3 +39,9 @@ def read_review(path: Path) -> Review:
             where=str(file),
             expected=f"a file of the format {FORMAT}, or the folder of a record that has one",
         ) from None
+
+
+def evidence_of(taken: Taken) -> list[dict[str, Any]]:
+    """Return each live object that differs, with its managedFields; Secrets are masked."""
+    keys = dict.fromkeys(one.key for one in taken.review.drifts)
+    return [masked(live) for key in keys if (live := taken.found.live.get(key)) is not None]

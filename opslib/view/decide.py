@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import replace
-from typing import Any
+from functools import partial
+from typing import TYPE_CHECKING, Any
 
 from opslib.core.errors import InputError
 from opslib.drift.choices import ANSWERS, decide, decided, would
@@ -17,6 +18,10 @@ from opslib.view import show
 from opslib.view.drift import display, esc, groups_of, paged, what_html
 from opslib.view.text import clean
 
+if TYPE_CHECKING:
+    from opslib.drift.carry import Acts
+
+_MOST_DIFF = 20_000
 _HEAD = {"id": 11, "what": 33, "revert": 28, "adopt": 28}
 
 
@@ -100,45 +105,43 @@ def _choices(group: Group) -> str:
     )
 
 
-def preview(answers: Answers) -> None:
-    """Show what is decided, by whom and why, and what it will do."""
-    rows = answers.drifts
-    show.say(f"Decided: {answers.sentence()}.", "note" if rows else "bad")
-    if not rows:
+def preview(answers: Answers, acts: Acts) -> None:
+    """Show what is decided, by whom and why, what it will do, and what cannot be done."""
+    show.say(f"Decided: {answers.sentence()}.", "note" if acts.decided else "bad")
+    if not acts.decided:
         return
     head = {"answer": 16, "what": 32, "because": 20, "what it does": 32}
-    page = paged([Group((one,)) for one in rows], head, _decided, "decisions")
-    lines = [f"{one.id[:8]} {one.decision.disposition} {clean(str(one.key))}" for one in rows[:50]]
-    display(page, "\n".join(lines))
+    rows = [Group((one,)) for one in acts.decided]
+    page = paged(rows, head, partial(_decided, acts), "decisions")
+    diff = acts.proposal.diff if acts.proposal else ""
+    if diff:
+        cut = diff if len(diff) <= _MOST_DIFF else f"{diff[:_MOST_DIFF]}\n… more"
+        page += f"<p>The commit that adopts:</p><pre>{esc(cut)}</pre>"
+    show_text = "\n".join([*acts.consequences, diff])
+    display(page, clean(show_text))
 
 
-def _decided(group: Group) -> str:
+def _decided(acts: Acts, group: Group) -> str:
     one = group.first
     told = one.decision
     until = f"<br>until {esc(told.until)}" if told.until else ""
+    does = acts.problems.get(one.id) or would(one, told.disposition)
     cells = [
         f"<td><b>{told.disposition}</b>{until}<br><code>{one.id[:8]}</code></td>",
         f"<td>{what_html(group)}</td>",
         f"<td>{esc(told.reason)}<br><span class='soft'>{esc(told.by)}</span></td>",
-        f"<td>{esc(would(one, told.disposition))}</td>",
+        f"<td>{esc(does)}</td>",
     ]
     return f"<tr>{''.join(cells)}</tr>"
 
 
-def rows_of(answers: Answers) -> list[Mapping[str, Any]]:
-    """Return the decisions as the record keeps them."""
-    return [
-        {
-            "id": one.id,
-            "object": str(one.key),
-            "path": one.path,
-            "difference": str(one.difference),
-            "who": one.attribution.sentence(),
-            "disposition": str(one.decision.disposition),
-            "by": one.decision.by,
-            "at": one.decision.at,
-            "reason": one.decision.reason,
-            "until": one.decision.until,
-        }
-        for one in answers.drifts
-    ]
+def done(results: Mapping[str, Any]) -> None:
+    """Tell what was done, and what a person does next."""
+    for name, one in results.items():
+        good = bool(one.get("ok", True))
+        parts = [name, str(one.get("summary") or one.get("next") or "")]
+        show.say(clean(": ".join(filter(None, parts))), "good" if good else "bad")
+        for row in one.get("refused") or ():
+            show.say(clean(f"{row['object']} {row['path']}: {row['why']}"), "bad")
+        for row in one.get("failures") or ():
+            show.say(clean(f"{row['object']}: {row['what']}"), "bad")
