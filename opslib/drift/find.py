@@ -20,6 +20,7 @@ from opslib.drift.ignoring import Rule, ignoring, joined, rules_of
 from opslib.drift.model import Difference, Drift, Plane, Unread
 from opslib.drift.noise import why
 from opslib.drift.scalers import Scalers
+from opslib.drift.secrets import sealed_drifts
 from opslib.drift.weigh import Defaults, Scale, Suspect, Weighed, is_wiped
 from opslib.kube.client import Cluster
 from opslib.kube.pace import workers
@@ -79,12 +80,13 @@ def find(
     finder.from_plan()
     finder.weigh()
     more = beside(session.cluster.paced(), session.discovery, prepared)
-    kept, ignored = ignoring([*finder.drifts, *more.drifts], rules)
+    sealed, closed = sealed_drifts(session.cluster, session.discovery, prepared)
+    kept, ignored = ignoring([*finder.drifts, *more.drifts, *sealed], rules)
     told = [(str(drift.key), drift.path, reason) for drift, reason in ignored]
     return Found(
         tuple(sorted(kept, key=lambda one: (one.key, one.path))),
         grouped([*finder.explained, *more.explained, *told]),
-        (*finder.unread, *more.unread),
+        (*finder.unread, *more.unread, *closed),
         len(prepared.desired.targets),
         tuple(finder.warnings),
         {**prepared.live, **more.live},
