@@ -236,8 +236,7 @@ def _secrets(one: Manifest, name: str) -> list[Any]:
     if kind == ("external-secrets.io", "ExternalSecret"):
         return [part.get("target", {}).get("name") or name]
     if kind == ("bitnami.com", "SealedSecret"):
-        metadata = part.get("template", {}).get("metadata") or {}
-        return [metadata.get("name") or name]
+        return [name]
     if kind == ("networking.k8s.io", "Ingress"):
         asks = any(map(_ISSUER.fullmatch, one["metadata"].get("annotations") or {}))
         rows = [row for row in (spec or {}).get("tls") or () if isinstance(row, dict)]

@@ -7,6 +7,7 @@ something that makes such objects.
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -14,7 +15,7 @@ from typing import Any
 from opslib.core.model import Manifest, ResourceKey
 from opslib.drift.belongs import Belongs
 from opslib.drift.model import Difference, Drift, Plane, Unread
-from opslib.kube.client import METADATA, Cluster
+from opslib.kube.client import METADATA, NAMES, Cluster
 from opslib.kube.discovery import Discovery, Kind
 from opslib.kube.errors import ApiError
 from opslib.kube.pace import workers
@@ -26,6 +27,8 @@ from opslib.reconcile.retry import retrying
 _ONE_BY_ONE = 4
 """More namespaces than these are listed for a kind in one list of the cluster."""
 _SECONDS = 5.0
+_MANY, _FEW = 100, 50
+"""Of a kind of which Git declares many, names are listed; a few others are read one by one."""
 MOST_WHOLE = 500
 """So many extra objects are read whole; of more the metadata say enough."""
 
@@ -72,7 +75,7 @@ def beside(cluster: Cluster, discovery: Discovery, prepared: Prepared) -> Beside
     What may not be listed is ``unread``, and the rest is looked at.
     """
     found = Beside()
-    rows = _Lists(cluster, discovery, found).of(namespaces_of(prepared))
+    rows = _Lists(cluster, discovery, prepared, found).of(namespaces_of(prepared))
     belongs = Belongs(cluster, discovery, prepared, {str(m["uid"]): key for key, _, m in rows})
     inventory, declared = prepared.inventory.objects, prepared.desired.keys
     extra: list[tuple[Row, str]] = []
@@ -91,10 +94,14 @@ def beside(cluster: Cluster, discovery: Discovery, prepared: Prepared) -> Beside
 class _Lists:
     """Lists every kind that may hold extra objects."""
 
-    def __init__(self, cluster: Cluster, discovery: Discovery, found: Beside) -> None:
+    def __init__(
+        self, cluster: Cluster, discovery: Discovery, prepared: Prepared, found: Beside
+    ) -> None:
         self._cluster = cluster
         self._found = found
         self._kinds = list(_listed(discovery.all().values()))
+        self._declared = prepared.desired.keys
+        self._counts = Counter((key.group, key.kind) for key in self._declared)
 
     def of(self, namespaces: tuple[str, ...]) -> list[Row]:
         """Return all objects of these namespaces, each once."""
@@ -122,7 +129,41 @@ class _Lists:
         return [row for row in listed if row[0].namespace in wanted]
 
     def _one(self, kind: Kind, namespace: str) -> list[Row]:
+        if self._counts[kind.group, kind.kind] >= _MANY:
+            strange = self._strange(kind, namespace)
+            if strange is not None and len(strange) < _FEW:
+                return self._read(kind, namespace, strange)
         return self._list(kind, namespace) or []
+
+    def _strange(self, kind: Kind, namespace: str) -> list[str] | None:
+        """Return the names that Git does not declare; None where they are not to be had.
+
+        Where nearly all are declared, their names are a twentieth of their metadata.
+        """
+        query = {"includeObject": "None"}
+        try:
+            table = self._cluster.request("GET", kind.path(namespace), query=query, accept=NAMES)
+        except ApiError:
+            return None  # the list that follows says why
+        columns = [str(one.get("name")) for one in table.get("columnDefinitions") or ()]
+        if table.get("kind") != "Table" or "Name" not in columns:
+            return None
+        at = columns.index("Name")
+        names = (str(row["cells"][at]) for row in table.get("rows") or ())
+        here = (kind.group, kind.kind, namespace)
+        return [name for name in names if ResourceKey(*here, name) not in self._declared]
+
+    def _read(self, kind: Kind, namespace: str, names: list[str]) -> list[Row]:
+        found: list[Row] = []
+        for name in names:
+            try:
+                live = self._cluster.find(kind.path(namespace, name))
+            except ApiError as error:
+                self._found.unread.append(Unread(f"{_name(kind)} {namespace}/{name}", error.what))
+                continue
+            if live:
+                found.append((_key(kind, live["metadata"]), kind, live["metadata"]))
+        return found
 
     def _list(self, kind: Kind, namespace: str, *, quietly: bool = False) -> list[Row] | None:
         refused: list[str] = []

@@ -38,6 +38,8 @@ PAGE = 500
 """Objects per LIST page: kubectl's own default (--chunk-size)."""
 
 _SYSTEM = "/api/v1/namespaces/kube-system"
+NAMES = "application/json;as=Table;g=meta.k8s.io;v=v1,application/json"
+"""Asks for a collection as a table, whose column "Name" has the names."""
 
 Query = Mapping[str, str | int | bool]
 
