@@ -116,7 +116,9 @@ def _url(one: Watched, manager: str, more: str = "") -> str:
     return f"{one.url}?fieldManager={manager}{more}"
 
 
-def _patch(who: Editor, one: Watched, manager: str, body: Any, kind: str, more: str = "") -> None:
+def _patch(  # noqa: PLR0917  # in the order of a request
+    who: Editor, one: Watched, manager: str, body: Any, kind: str, more: str = ""
+) -> None:
     status, answer = who.send("PATCH", _url(one, manager, more), body, kind=kind)
     assert status < 300, answer
 
@@ -235,7 +237,9 @@ def strategic_image(who: Editor, one: Watched, chance: random.Random) -> None:
 
 def json_image(who: Editor, one: Watched, chance: random.Random) -> None:
     path = f"/spec/template/spec/containers/{chance.choice('01')}/image"
-    _patch(who, one, "kubectl-patch", [{"op": "replace", "path": path, "value": _image(chance)}], JSON)
+    _patch(
+        who, one, "kubectl-patch", [{"op": "replace", "path": path, "value": _image(chance)}], JSON
+    )
 
 
 def env(who: Editor, one: Watched, chance: random.Random) -> None:
