@@ -20,7 +20,8 @@ from opslib.drift.cases import Case, cases_of
 from opslib.drift.fights import fight_in
 from opslib.drift.model import Attribution, Confidence, Difference, Drift
 from opslib.drift.moments import SECOND, moment_of, shown
-from opslib.drift.owners import candidates_of, entries_of, latest, owners_of
+from opslib.drift.owners import candidates_of, latest
+from opslib.drift.refute import entries_of, owners_of
 from opslib.drift.replay import Replay, tracks_named
 from opslib.drift.request import is_person
 from opslib.drift.verdicts import Horizon, Verdict, created, deleted, field_setter, onset
@@ -100,7 +101,7 @@ def _candidates(drift: Drift, case: Case, app_manager: str) -> Any:
         born = case.track.born
         first = [e for e in entries_of(live) if moment_of(e.get("time")) == born]
         return candidates_of(first or entries_of(live), app_manager)
-    found = [entry for want in case.setters for entry in owners_of(live, want)]
+    found = [entry for want in case.setters if want.present for entry in owners_of(live, want)]
     unique = [entry for n, entry in enumerate(found) if entry not in found[:n]]
     return candidates_of(unique, app_manager)
 

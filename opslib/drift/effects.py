@@ -22,11 +22,14 @@ _HARMLESS = frozenset({"exec", "attach", "portforward", "log", "proxy", "token",
 _WHOLE = frozenset({"ephemeralcontainers", "resize"})
 
 
-def effect_of(request: Request, want: Want) -> Effect:
-    """Return what a request on the object of ``want`` may have done to its field."""
+def effect_of(request: Request, want: Want, *, merged: bool = False) -> Effect:
+    """Return what a request on the object of ``want`` may have done to its field.
+
+    ``merged``: it is known that a patch which is an object was no plain merge patch.
+    """
     if want.place[:1] == ("status",):
         return CAN
-    effect = _asked(request, want)
+    effect = _asked(request, want, merged=merged)
     for note in request.webhooks:
         # What a webhook did to the request: the log has the patch that it answered.
         effect = then(effect, _by_webhook(note, want))
@@ -37,7 +40,7 @@ def effect_of(request: Request, want: Want) -> Effect:
     return _answered(request, want, effect)
 
 
-def _asked(request: Request, want: Want) -> Effect:
+def _asked(request: Request, want: Want, *, merged: bool) -> Effect:
     if request.verb.startswith("delete"):
         return CAN if want.place[:2] == ("metadata", "finalizers") else LEAVE
     sub = request.subresource
@@ -47,12 +50,12 @@ def _asked(request: Request, want: Want) -> Effect:
         return LEAVE if sub in _HARMLESS else CAN
     if sub == "status" and want.place[:1] != ("metadata",):
         return LEAVE
-    effect = _main(request, want)
+    effect = _main(request, want, merged=merged)
     # Of a write to a subresource it depends on the kind what of the rest is taken.
     return joined(effect, LEAVE) if sub else effect
 
 
-def _main(request: Request, want: Want) -> Effect:
+def _main(request: Request, want: Want, *, merged: bool) -> Effect:
     body = request.body
     if body is None or not _known_version(request, want):
         return CAN
@@ -64,7 +67,7 @@ def _main(request: Request, want: Want) -> Effect:
         return by_json_patch(body, want)
     if not isinstance(body, dict):
         return CAN
-    return _patched(request, body, want)
+    return _patched(request, body, want, merged=merged)
 
 
 def _whole(body: Any, want: Want) -> Effect:
@@ -75,9 +78,12 @@ def _whole(body: Any, want: Want) -> Effect:
     return want.judge(value) if found else want.reset
 
 
-def _patched(request: Request, body: Mapping[str, Any], want: Want) -> Effect:
-    """Of a patch: the log does not have its type, so it is what all possible types agree on."""
-    effects = [by_merge(body, want, one) for one in patch_types(request, body, want)]
+def _patched(request: Request, body: Mapping[str, Any], want: Want, *, merged: bool) -> Effect:
+    """Of a patch: the log does not have its type, so it is what any possible type does."""
+    types = patch_types(request, body, want)
+    if merged and len(types) > 1:
+        types.remove(Patch.MERGE)
+    effects = [by_merge(body, want, one) for one in types]
     result = effects[0]
     for one in effects[1:]:
         result = joined(result, one)

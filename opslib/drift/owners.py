@@ -7,32 +7,14 @@ https://kubernetes.io/docs/reference/using-api/server-side-apply/#field-manageme
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from opslib.core.model import Manifest
 from opslib.drift.model import Candidate
 from opslib.drift.moments import SECOND, Moment, moment_of, shown
+from opslib.drift.refute import entries_of, owners_of
 from opslib.drift.replay import Track, Write
 from opslib.drift.wants import Want
-from opslib.reconcile.diff import Step, find_step
-
-MOST_ENTRIES = 1000
-
-
-def entries_of(live: Manifest | None) -> list[Mapping[str, Any]]:
-    """Return the entries of an object that are not about its status."""
-    found = ((live or {}).get("metadata") or {}).get("managedFields")
-    entries = found[:MOST_ENTRIES] if isinstance(found, list) else []
-    return [e for e in entries if isinstance(e, dict) and e.get("subresource") != "status"]
-
-
-def owners_of(live: Manifest | None, want: Want) -> list[Mapping[str, Any]]:
-    """Return the entries that have a field, as such or as a part of what they own whole."""
-    if live is None or not want.present:
-        return []
-    return [entry for entry in entries_of(live) if _owns(entry.get("fieldsV1"), live, want)]
 
 
 def candidates_of(entries: Sequence[Mapping[str, Any]], app_manager: str) -> tuple[Candidate, ...]:
@@ -83,41 +65,15 @@ def contradictions(track: Track, start: Moment, *, created: bool) -> list[str]:
 
 
 def agrees(track: Track, want: Want, write: Write) -> bool:
-    """Tell whether managedFields fit what the log says: that this write set this field."""
-    entries = entries_of(track.live)
-    if track.wiped or not want.present or not entries:
+    """Tell whether managedFields fit what the log says: that this write set this field.
+
+    Entries of the scale subresource have no time in some versions of the API server.
+    """
+    if track.wiped or not want.present or not entries_of(track.live):
         return True
     second = write.received // SECOND
     return any(
-        entry.get("manager") == write.manager and moment_of(entry.get("time")) // SECOND >= second
+        entry.get("manager") == write.manager
+        and (not entry.get("time") or moment_of(entry["time"]) // SECOND >= second)
         for entry in owners_of(track.live, want)
     )
-
-
-def _owns(fields: Any, live: Any, want: Want) -> bool:
-    node = live
-    place: tuple[Step, ...] = tuple(step for step in want.place if step != "(order)")
-    for step in place:
-        key = find_step(node, step)
-        if key is None or not isinstance(fields, dict):
-            return False
-        node = node[key]
-        mark = f"f:{key}" if isinstance(key, str) else _mark(fields, node)
-        if mark not in fields:
-            return False
-        fields = fields[mark]
-        if not fields:
-            return True  # this field as a whole, and so all in it
-    return not want.member or f"v:{json.dumps(want.value)}" in fields
-
-
-def _mark(fields: Mapping[str, Any], item: Any) -> str:
-    """Return how managedFields name an item of a list; "" for one that they do not have."""
-    if not isinstance(item, dict):
-        return "v:" + json.dumps(item)
-    for mark in fields:
-        if mark[:2] == "k:":
-            keys = json.loads(mark[2:])
-            if keys.items() <= item.items():
-                return mark
-    return ""

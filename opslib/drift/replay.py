@@ -9,23 +9,29 @@ from __future__ import annotations
 import re
 from collections import defaultdict
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from functools import cached_property
 from typing import Any
 
 from opslib.core.model import Manifest, ResourceKey
 from opslib.drift.audit import AuditSource, Coverage, Scan
 from opslib.drift.effects import effect_of
+from opslib.drift.listorder import lists_of, may_reorder, numbered
 from opslib.drift.model import Actor
 from opslib.drift.moments import SECOND, Moment, moment_of
+from opslib.drift.patches import by_json_patch
+from opslib.drift.refute import refutes_merge
 from opslib.drift.request import Request, request_of
 from opslib.drift.selectors import selects
-from opslib.drift.wants import LEAVE, Effect, Want
+from opslib.drift.wants import CAN, LEAVE, Effect, Want
+from opslib.reconcile.fieldpath import Place
 
 MOST_WRITES = 20_000
 """Writes kept of one object; of more, the older half is forgotten, as if the log began later."""
 
 MOST_SECONDS = 120
 MOST_LABELS = 1000
+MOST_OPERATIONS = 500
 
 _VERB = re.compile(rb'verb\\?":\s?\\?"(?:create|update|patch|delete)')
 _NAME = re.compile(rb'"name":\s?"([^"\\]*)"')
@@ -38,6 +44,9 @@ class Write:
 
     ``creates``, ``deletes``: to the whole object; ``gone``: it was not there any more when the
     answer was sent. ``sure`` is False where that depends on what the log does not have.
+    ``merged`` are the effects if managedFields of the second ``refuted`` are to be believed, by
+    which it was no plain merge patch. ``operations`` are of a JSON patch that may mean items
+    by their numbers.
     """
 
     id: str
@@ -54,6 +63,9 @@ class Write:
     uid: str = ""
     subresource: str = ""
     cascade: str = ""
+    merged: tuple[Effect, ...] = ()
+    refuted: Moment = 0
+    operations: tuple[Any, ...] = ()
 
 
 @dataclass
@@ -69,7 +81,16 @@ class Track:
     seconds: dict[str, set[int]] = field(default_factory=lambda: defaultdict(set))
     count: int = 0
     wiped: bool = False
+    forged: Moment = 0
+    moves: dict[Place, list[tuple[Moment, Moment]]] = field(
+        default_factory=lambda: defaultdict(list)
+    )
     cut: Moment = 0
+
+    @cached_property
+    def lists(self) -> dict[Place, list[Any]]:
+        """The live lists that the wanted fields are in."""
+        return lists_of(self.wants, self.live)
 
     @property
     def born(self) -> Moment:
@@ -83,6 +104,10 @@ class Track:
         metadata = (self.live or {}).get("metadata") or {}
         return str(metadata.get("generateName") or "")
 
+    def trusts(self, second: Moment) -> bool:
+        """Tell whether nobody can have made up managedFields that say something of a second."""
+        return second // SECOND > self.forged // SECOND
+
     def add(self, request: Request) -> None:
         """Note a write that names this object."""
         self.count += 1
@@ -90,18 +115,29 @@ class Track:
         if self.live is None and not request.subresource and len(self.labels) < MOST_LABELS:
             self._label(request)
         self.wiped = self.wiped or _wipes(request)
+        if _may_forge(request):
+            self.forged = max(self.forged, request.done)
+        refuted = refutes_merge(self.live, request)
+        for place, items in self.lists.items():
+            if may_reorder(request, place, items, merged=False):
+                trusted = not may_reorder(request, place, items, merged=True)
+                self.moves[place].append((request.done, refuted if trusted else 0))
         effects = tuple(effect_of(request, want) for want in self.wants)
-        whole = not request.subresource or request.subresource == "eviction"
-        creates = not request.subresource and (request.verb == "create" or request.code == 201)
-        deletes = whole and (request.verb == "delete" or request.subresource == "eviction")
-        if creates or deletes or request.may_be_apply or any(e != LEAVE for e in effects):
-            self._keep(_write(request, effects, creates=creates, deletes=deletes))
+        merged = tuple(effect_of(request, want, merged=True) for want in self.wants)
+        write = _write(request, effects)
+        if refuted and merged != effects:
+            write = replace(write, merged=merged, refuted=refuted)
+        if self.lists and isinstance(request.body, list):
+            write = replace(write, operations=tuple(request.body[:MOST_OPERATIONS]))
+        touches = any(effect != LEAVE for effect in effects)
+        if write.creates or write.deletes or write.apply or touches:
+            self._keep(write)
 
     def add_cascade(self, request: Request, cascade: str, *, sure: bool) -> None:
         """Note a write that deletes this object without naming it."""
-        effects = (LEAVE,) * len(self.wants)
-        found = _write(request, effects, deletes=True, cascade=cascade, sure=sure)
-        self._keep(found)
+        found = _write(request, (LEAVE,) * len(self.wants))
+        sure = sure and found.sure
+        self._keep(replace(found, creates=False, deletes=True, cascade=cascade, sure=sure))
 
     def settle(self) -> None:
         """Decide which collections that were deleted held this object, when all is read."""
@@ -111,6 +147,28 @@ class Track:
                 sure = verdicts == {True} and len(self.labels) < MOST_LABELS
                 self.add_cascade(request, "with all of its kind", sure=sure)
         self.collections.clear()
+        for write in self.writes.values():
+            if write.operations:
+                self.writes[write.id] = self._numbered(write)
+
+    def _numbered(self, write: Write) -> Write:
+        """Find out which items a JSON patch meant: those of now, where nothing moved since."""
+        still = {
+            place: items
+            for place, items in self.lists.items()
+            if all(
+                done < write.received or self.trusts(refuted)
+                for done, refuted in self.moves.get(place, ())
+            )
+        }
+        if not still or not write.sure:
+            return write
+        operations = list(numbered(write.operations, still))
+        effects = tuple(
+            by_json_patch(operations, want) if old not in {LEAVE, CAN} else old
+            for want, old in zip(self.wants, write.effects, strict=True)
+        )
+        return replace(write, effects=effects, operations=())
 
     def _label(self, request: Request) -> None:
         """Note the labels that a write leaves; None where that cannot be told."""
@@ -143,15 +201,8 @@ class Track:
             self.seconds[request.manager].update(range(first, min(last, first + MOST_SECONDS) + 1))
 
 
-def _write(
-    request: Request,
-    effects: tuple[Effect, ...],
-    *,
-    creates: bool = False,
-    deletes: bool = False,
-    cascade: str = "",
-    sure: bool = True,
-) -> Write:
+def _write(request: Request, effects: tuple[Effect, ...]) -> Write:
+    eviction = request.subresource == "eviction"
     return Write(
         request.id,
         request.actor,
@@ -160,13 +211,12 @@ def _write(
         request.done,
         effects,
         apply=request.may_be_apply,
-        creates=creates,
-        deletes=deletes,
+        creates=not request.subresource and (request.verb == "create" or request.code == 201),
+        deletes=eviction or (not request.subresource and request.verb == "delete"),
         gone=request.gone,
-        sure=sure and request.finished,
+        sure=request.finished,
         uid=request.uid,
         subresource=request.subresource,
-        cascade=cascade,
     )
 
 
@@ -187,6 +237,14 @@ def _wipes(request: Request) -> bool:
     if not there or "managedFields" not in metadata:
         return False
     return request.verb == "patch" or metadata["managedFields"] == [{}]
+
+
+def _may_forge(request: Request) -> bool:
+    """Tell whether a request may have written managedFields of its own making."""
+    there, metadata = _metadata(request.body)
+    return _wipes(request) or (
+        there and bool(metadata.get("managedFields")) and not request.subresource
+    )
 
 
 class Replay:

@@ -106,6 +106,8 @@ def _apply(states: set[State], step: Step) -> set[State]:
         if has:
             if step.mask & YES_YES:
                 found.add((True, setter))
+                if step.setter == UNLOGGED:
+                    found.add((True, UNLOGGED))  # unset and set again, unseen
             if step.mask & YES_NO:
                 found.add((False, BEFORE))
         else:

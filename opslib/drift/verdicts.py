@@ -10,6 +10,7 @@ from opslib.drift.cases import Case
 from opslib.drift.model import Actor
 from opslib.drift.moments import SECOND, Moment, shown
 from opslib.drift.owners import agrees, contradictions
+from opslib.drift.refute import held_since
 from opslib.drift.replay import Track, Write
 from opslib.drift.setters import BEFORE, UNLOGGED, Setters, State, Step, by_time, follow
 from opslib.drift.wants import (
@@ -116,7 +117,7 @@ def field_setter(case: Case, horizon: Horizon) -> Verdict:
 
 def _setter(track: Track, number: int, life: Life, horizon: Horizon) -> Verdict:
     want = track.wants[number]
-    effects = resolved(life, number, want, wiped=track.wiped)
+    effects = resolved(track, life, number)
     found = _followed(life, effects, want, horizon)
     writes = life.writes
     if found.only is not None:
@@ -130,25 +131,31 @@ def _setter(track: Track, number: int, life: Life, horizon: Horizon) -> Verdict:
     return Verdict(best, why=_doubt(life, found, horizon), others=_distinct(possible, best))
 
 
-def resolved(life: Life, number: int, want: Want, *, wiped: bool) -> list[Effect]:
-    """Return the effects of the writes on one want, with what applies take away by silence.
+def resolved(track: Track, life: Life, number: int) -> list[Effect]:
+    """Return the effects of the writes on one want, with what is known from elsewhere.
 
     A server-side apply that does not mention a field any more takes it away, where its manager
-    applied it before.
+    applied it before. What a manager has had all the time did not change since.
     """
+    want = track.wants[number]
     applied: dict[str, bool] = {}
+    held = held_since(track.live, want)
+    trusted = track.trusts(held)
     found = []
     for place, write in enumerate(life.writes):
         effect = write.effects[number]
+        if write.merged and track.trusts(write.refuted):
+            effect = write.merged[number]
         if place == 0 and life.created and effect in {LEAVE, TOUCH}:
             effect = want.reset  # what was not given when it was created has its default
         elif write.apply:
             silent = effect in {LEAVE, TOUCH}
-            before = applied.get(write.manager, not life.created or wiped)
+            before = applied.get(write.manager, not life.created or track.wiped)
             if silent and before:
                 effect = joined(effect, want.reset)
             applied[write.manager] = not silent
-        found.append(effect)
+        late = write.received // SECOND > held // SECOND
+        found.append(LEAVE if trusted and late else effect)
     return found
 
 
@@ -241,7 +248,7 @@ def onset(case: Case, horizon: Horizon, verdict: Verdict) -> str:
     if case.declared is not None:
         life = life_of(case.track, horizon)
         want = case.track.wants[case.declared]
-        effects = resolved(life, case.declared, want, wiped=case.track.wiped)
+        effects = resolved(case.track, life, case.declared)
         found = _followed(life, effects, want, horizon, negated=True)
         if found.only is not None:
             return life.writes[found.only].actor.time

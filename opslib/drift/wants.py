@@ -48,8 +48,8 @@ imagePullPolicy=Always|IfNotPresent terminationMessagePath=/dev/termination-log
 terminationMessagePolicy=File restartPolicy=Always dnsPolicy=ClusterFirst
 schedulerName=default-scheduler terminationGracePeriodSeconds=30 securityContext={} resources={}
 serviceAccount=* serviceAccountName=* enableServiceLinks=True preemptionPolicy=* priority=*
-tolerations=* tolerationSeconds=300 automountServiceAccountToken=True procMount=Default
-requests=* limits=* cpu=* memory=* ephemeral-storage=* divisor=0 fieldPath=* apiVersion=*
+tolerationSeconds=300 automountServiceAccountToken=True procMount=Default
+divisor=0 fieldPath=* apiVersion=*
 protocol=TCP sessionAffinity=None internalTrafficPolicy=Cluster externalTrafficPolicy=Cluster
 ipFamilyPolicy=SingleStack ipFamilies=* clusterIP=* clusterIPs=* nodePort=* targetPort=* port=*
 allocateLoadBalancerNodePorts=True timeoutSeconds=1|10|10800 healthCheckNodePort=* hostPort=*
