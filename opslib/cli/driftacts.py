@@ -26,8 +26,9 @@ from opslib.cli.common import (
 from opslib.cli.drift import Applied, Ids, Where, app, chosen
 
 if TYPE_CHECKING:
-    from opslib.drift.carry import Acts
     from collections.abc import Sequence
+
+    from opslib.drift.carry import Acts
 
 
 __all__ = ["app"]

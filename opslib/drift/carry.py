@@ -191,7 +191,7 @@ def _adopt(session: Session, acts: Acts, place: Path, *, push: bool) -> dict[str
         [one.id for one in drifts],
         author=acts.author,
         reason=_reasons(drifts),
-        push_it=push,
+        push=push,
         folder=place,
     )
     return {**made.as_dict(), "diff": made.diff[:_MOST_DIFF], "ok": not made.refused}
@@ -215,7 +215,7 @@ def _ignore(
         author=acts.author,
         reason=told.reason,
         until=told.until,
-        push_it=push,
+        push=push,
         folder=place,
     )
     return {**made.as_dict(), "diff": made.diff[:_MOST_DIFF], "ok": not made.refused}

@@ -135,13 +135,19 @@ def _decided(acts: Acts, group: Group) -> str:
     return f"<tr>{''.join(cells)}</tr>"
 
 
-def done(results: Mapping[str, Any]) -> None:
-    """Tell what was done, and what a person does next."""
-    for name, one in results.items():
-        good = bool(one.get("ok", True))
-        parts = [name, str(one.get("summary") or one.get("next") or "")]
-        show.say(clean(": ".join(filter(None, parts))), "good" if good else "bad")
-        for row in one.get("refused") or ():
-            show.say(clean(f"{row['object']} {row['path']}: {row['why']}"), "bad")
-        for row in one.get("failures") or ():
-            show.say(clean(f"{row['object']}: {row['what']}"), "bad")
+def done(name: str, result: Mapping[str, Any]) -> None:
+    """Tell what an answer did, and what a person does next."""
+    parts = [name, str(result.get("summary") or result.get("next") or "")]
+    show.say(clean(": ".join(filter(None, parts))), "good" if result.get("ok", True) else "bad")
+    for row in result.get("refused") or ():
+        show.say(clean(f"{row['object']} {row['path']}: {row['why']}"), "bad")
+    for row in result.get("failures") or ():
+        show.say(clean(f"{row['object']}: {row['what']}"), "bad")
+
+
+def verified(found: Mapping[str, Any] | None) -> None:
+    """Tell what the cluster says after a revert."""
+    if found is None:
+        show.say("Nothing was written to the cluster, so there is nothing to look at again.")
+    else:
+        show.say(clean(f"{found['sentence']}."), "good" if found["ok"] else "bad")

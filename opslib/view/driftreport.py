@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from opslib.drift.encode import headline, review_document
 from opslib.drift.model import Drift, Review
-from opslib.drift.order import ordered, when, who
+from opslib.drift.order import moment, ordered, who
 from opslib.view.text import value
 
 if TYPE_CHECKING:
@@ -67,7 +67,8 @@ def _row(one: Drift) -> dict[str, Any]:
         "who": who(one),
         "confidence": str(one.attribution.confidence),
         "person": one.attribution.person,
-        "since": when(one),
+        "since": moment(one)[0],
+        "time_is": moment(one)[1] or "proven",
         "note": one.note,
     }
 

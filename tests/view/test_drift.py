@@ -13,6 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from opslib.core.model import ResourceKey
+from opslib.drift.carry import Acts
 from opslib.drift.model import Difference, Disposition, Drift, Plane, Review
 from opslib.view import decide, drift, driftplots, show, yamldiff
 from opslib.view.decide import Answers
@@ -39,7 +40,7 @@ def _page(one: Review, shown: list[dict[str, str]], given: str = "") -> str:
     drift.diffs(one)
     answers = Answers(one, given, by="ada")
     decide.form(answers)
-    decide.preview(answers)
+    decide.preview(answers, Acts(one, tuple(answers.drifts)))
     return "".join(data["text/html"] for data in shown)
 
 
@@ -167,7 +168,7 @@ def test_answers_for_one_and_for_many() -> None:
     assert answers.answer(ALL, Disposition.ADOPT) == ""
     assert answers.answer([GONE], Disposition.OPEN) == ""
     assert [one.id for one in answers.drifts] == [ADMIN.id, IMAGE.id, REPLICAS.id, OWNER.id]
-    assert {row["by"] for row in decide.rows_of(answers)} == {"ada"}
+    assert {one.decision.by for one in answers.drifts} == {"ada"}
 
 
 def test_the_form_answers_rows_and_selections() -> None:
