@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
@@ -43,16 +42,22 @@ def report(review: Review, acts: Acts, about: Mapping[str, Any]) -> dict[str, An
         "reviewed": {
             "objects": review.objects,
             "differences": len(rows),
-            **Counter(str(one.difference) for one in rows),
             "explained": len(review.explained),
             "unread": len(review.unread),
             "audit": review.audit,
-            "all of it": "review.json",
         },
-        "warnings": list(review.warnings),
+        **({"warnings": list(review.warnings)} if review.warnings else {}),
         "drifts": [_row(one) for one in rows[:MOST_ROWS]],
         "decisions": [_decision(one) for one in acts.decided],
         "planned": {"hash": acts.hash, **acts.counts, "changes": _changes(rows[:MOST_ROWS])},
+    }
+
+
+def outcome(done: Mapping[str, Any], verified: Mapping[str, Any] | None) -> dict[str, Any]:
+    """Return what was done and verified, where something was."""
+    return {
+        **({"applied": dict(done)} if done else {}),
+        **({"verified": dict(verified)} if verified else {}),
     }
 
 
