@@ -16,7 +16,7 @@ from opslib import __version__
 from opslib.cli import (
     approve,
     demo,
-    drift,
+    driftacts,
     notify,
     plan,
     records_more,
@@ -61,7 +61,7 @@ app.command("plan")(plan.plan)
 app.command("apply")(plan.apply)
 app.command("check")(plan.check)
 app.command("watch")(watch.watch)
-app.add_typer(drift.app, name="drift")
+app.add_typer(driftacts.app, name="drift")
 app.add_typer(rollout.app, name="rollout")
 app.command("run")(run_verb.run)
 app.add_typer(records_more.app, name="records")
