@@ -204,7 +204,7 @@ def done_text(done: dict[str, Any]) -> str:
 
     lines = []
     for name, one in done.items():
-        said = one.get("summary") or one.get("next") or ""
+        said = one.get("next") or ""
         lines.append(
             f"{name}: {said}" if one.get("ok", True) else f"{name}: NOT as decided: {said}"
         )

@@ -19,7 +19,7 @@ from opslib.core.hashes import digest
 from opslib.core.settings import state_dir
 from opslib.drift.choices import ANSWERS, would
 from opslib.drift.encode import headline
-from opslib.drift.model import Decision, Difference, Disposition, Drift, Review
+from opslib.drift.model import Decision, Disposition, Drift, Review
 from opslib.drift.order import named
 from opslib.reconcile.repofiles import policy_at
 
@@ -98,17 +98,17 @@ class Acts:
     @property
     def destructive(self) -> bool:
         """Whether an object is deleted."""
-        return any(
-            one.difference is Difference.EXTRA for one in self.of(Disposition.REVERT)
-        ) or bool(self.revert and getattr(self.revert, "destructive", False))
+        return self.revert is not None and self.revert.destructive
 
     @property
     def consequences(self) -> tuple[str, ...]:
-        """Return one line for each decision."""
-        lines = [
+        """Return one line for each decision; of a revert, one for each field or object."""
+        lines = [f"revert: {line}" for line in (self.revert.consequences if self.revert else ())]
+        lines += [
             f"{one.decision.disposition} {named(one.key)} {one.path}".rstrip()
             + f": {self.problems.get(one.id) or would(one, one.decision.disposition)}"
             for one in self.decided
+            if one.decision.disposition is not Disposition.REVERT
         ]
         left = len(lines) - _MOST_LINES
         return (*lines[:_MOST_LINES], *([f"and {left} more"] if left > 0 else []))
@@ -127,6 +127,8 @@ def prepare(session: Session, taken: Taken, decided: Sequence[Drift], author: st
         from opslib.drift.revert import plan_revert  # noqa: PLC0415  # only where it is asked for
 
         revert = plan_revert(session, taken.planned, taken.review.drifts, reverts)
+        why = {one.key: f"cannot be reverted: {one.message}" for one in revert.plan.problems}
+        problems |= {one.id: why[one.key] for one in revert.drifts if one.key in why}
     return Acts(taken.review, tuple(decided), revert, proposal, problems, author)
 
 
@@ -162,7 +164,7 @@ def effects(
         name = "ignore" if number == 1 else f"ignore-{number}"
         yield name, partial(_ignore, session, acts, told, place, push=push), False
     if acts.revert is not None:
-        yield "revert", partial(_revert, session, acts.revert, place), True
+        yield "revert", partial(_revert, session, acts, place), True
 
 
 def _ignores(acts: Acts) -> list[Decision]:
@@ -225,12 +227,18 @@ def _reasons(drifts: Sequence[Drift]) -> str:
     return "; ".join(dict.fromkeys(one.decision.reason for one in drifts if one.decision.reason))
 
 
-def _revert(session: Session, plan: Revert, place: Path) -> dict[str, Any]:
-    from opslib.drift.revert import apply_revert  # noqa: PLC0415  # as above
+def _revert(session: Session, acts: Acts, place: Path) -> dict[str, Any]:
+    from opslib.drift.reverting import apply_revert  # noqa: PLC0415  # as above
 
+    assert acts.revert is not None  # noqa: S101  # effects yields this only where it is
+    drifts = acts.of(Disposition.REVERT)
+    by = next((one.decision.by for one in drifts), "")
     with session.holding() as held:
-        applied = apply_revert(session, plan, evidence=place, go_on=held)
-    return {**applied.as_dict(), "summary": applied.summary()}
+        applied = apply_revert(
+            session, acts.revert, evidence=place, go_on=held, by=by, reason=_reasons(drifts)
+        )
+    text = f"{len(applied.written)} written, {len(applied.deleted)} deleted"
+    return {**applied.as_dict(), "next": text}
 
 
 def verify(session: Session, acts: Acts, results: Mapping[str, Any]) -> dict[str, Any] | None:

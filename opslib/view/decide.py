@@ -137,7 +137,7 @@ def _decided(acts: Acts, group: Group) -> str:
 
 def done(name: str, result: Mapping[str, Any]) -> None:
     """Tell what an answer did, and what a person does next."""
-    parts = [name, str(result.get("summary") or result.get("next") or "")]
+    parts = [name, str(result.get("next") or "")]
     show.say(clean(": ".join(filter(None, parts))), "good" if result.get("ok", True) else "bad")
     for row in result.get("refused") or ():
         show.say(clean(f"{row['object']} {row['path']}: {row['why']}"), "bad")

@@ -247,18 +247,18 @@ def diffs(review: Review) -> None:
     found = list(_objects(review.drifts))
     if not found:
         return
-    parts = []
+    parts, plain = [], []
     for number, (drifts, alike) in enumerate(found[:MOST_DIFFS]):
+        rows = yamldiff.lines(drifts)
         name = named(drifts[0].key) + (f" and {alike} more alike" if alike else "")
         opened = " open" if number < OPEN_DIFFS else ""
         parts.append(
-            f"<details{opened}><summary><b>{esc(name)}</b></summary>{diff_html(drifts)}</details>"
+            f"<details{opened}><summary><b>{esc(name)}</b></summary>{diff_html(rows)}</details>"
         )
+        if opened:
+            plain += [f"# {clean(str(drifts[0].key))}", *yamldiff.as_text(rows)]
     if len(found) > MOST_DIFFS:
         parts.append(f"<p>… {len(found) - MOST_DIFFS} more objects are in the review's JSON.</p>")
-    plain = []
-    for drifts, _ in found[:OPEN_DIFFS]:
-        plain += [f"# {clean(str(drifts[0].key))}", *yamldiff.as_text(drifts)]
     display("".join(parts), "\n".join(plain))
 
 
@@ -278,9 +278,8 @@ def _objects(drifts: Sequence[Drift]) -> Iterable[tuple[list[Drift], int]]:
     yield from ((same[0], len(same) - 1) for same in alike.values())
 
 
-def diff_html(drifts: Sequence[Drift]) -> str:
+def diff_html(found: Sequence[yamldiff.Line]) -> str:
     """Return the diff of one object: what Git says of a line, the line, what the cluster says."""
-    found = yamldiff.lines(drifts)
     rows = "".join(_line(found, at) for at in range(len(found)))
     head = "".join(
         f'<th scope="col">{name}</th>'

@@ -20,7 +20,7 @@ def explain(one: Drift) -> str:
     rows = [[name, clean(text)] for name, text in _facts(one) if text]
     answers = [[str(answer), clean(would(one, answer))] for answer in ANSWERS]
     parts = [
-        *(clean(head), clean(what), "", *yamldiff.as_text([one]), ""),
+        *(clean(head), clean(what), "", *yamldiff.as_text(yamldiff.lines([one])), ""),
         *(*columns(rows), "", "What each answer does:", *columns(answers, indent="  ")),
     ]
     return "\n".join(parts)
