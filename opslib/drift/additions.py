@@ -17,9 +17,10 @@ from typing import Any
 
 from opslib.core.model import Manifest
 from opslib.reconcile.diff import Step, list_steps, named_items
-from opslib.reconcile.fieldpath import Place, value_at
+from opslib.reconcile.fieldpath import Place
 
 _SELF = "."
+_NAMES = ("manager", "operation", "subresource")
 _SERVERS = frozenset({"apiVersion", "kind", "status"})
 _KEPT = frozenset({"name", "namespace", "uid", "resourceVersion", "generation", "managedFields"})
 _SERVERS_METADATA = _KEPT | {"creationTimestamp", "selfLink", "deletionGracePeriodSeconds"}
@@ -67,18 +68,21 @@ class Addition:
 
 
 def entries_of(live: Manifest) -> list[tuple[Owner, Fields]]:
-    """Return who owns what, without the entries on status; malformed ones own nothing."""
+    """Return who owns what; malformed entries own nothing.
+
+    Also those of status: a write of it may set labels and annotations, too.
+    """
     found: list[tuple[Owner, Fields]] = []
     for entry in live["metadata"].get("managedFields") or ():
         fields = entry.get("fieldsV1")
-        if isinstance(fields, dict) and entry.get("subresource") != "status":
-            found.append((_owner(entry), fields))
+        if isinstance(fields, dict):
+            found.append((_owner(*map(entry.get, _NAMES)), fields))
     return found
 
 
-def _owner(entry: Mapping[str, Any]) -> Owner:
-    texts = (str(entry.get(name) or "") for name in ("manager", "operation", "subresource"))
-    return Owner(*texts)
+@lru_cache(maxsize=1024)
+def _owner(manager: Any, operation: Any, subresource: Any) -> Owner:
+    return Owner(str(manager or ""), str(operation or ""), str(subresource or ""))
 
 
 def own_entry(owner: Owner, manager: str) -> bool:
@@ -86,17 +90,21 @@ def own_entry(owner: Owner, manager: str) -> bool:
     return owner == Owner(manager, "Apply")
 
 
-def foreign(live: Manifest, body: Manifest, manager: str) -> list[Addition]:
-    """Return what others than the app's own apply own, and Git does not declare.
+def foreign(live: Manifest, manager: str) -> list[Addition]:
+    """Return what others than the app's own apply own, and it does not.
 
-    ``body`` is the object as it is sent. Status is not looked at.
+    Git may declare it nevertheless: whoever changes a declared field becomes its owner. Status is
+    not looked at.
     """
+    entries = entries_of(live)
+    own = [fields for owner, fields in entries if own_entry(owner, manager)]
     found: dict[Place, tuple[Any, set[Owner]]] = {}
-    for owner, fields in entries_of(live):
+    for owner, fields in entries:
         if own_entry(owner, manager):
             continue
         for place, value in _leaves(fields, live, ()):
-            if not value_at(body, place)[0]:
+            # What is owned below an empty map that Git declares is not the app's.
+            if not any(_owns(mine, live, place, below=False) for mine in own):
                 found.setdefault(place, (value, set()))[1].add(owner)
     return [Addition(at, value, frozenset(who)) for at, (value, who) in found.items()]
 
@@ -165,11 +173,12 @@ def owners_of(live: Manifest, place: Place) -> frozenset[Owner]:
     return frozenset(who for who, fields in entries_of(live) if _owns(fields, live, place))
 
 
-def _owns(fields: Fields, node: Any, place: Place) -> bool:
+def _owns(fields: Fields, node: Any, place: Place, *, below: bool = True) -> bool:
+    """Tell whether a set has a part; ``below``: also as a piece of what it has as a whole."""
     above: Place = ()
     for step in place:
         if not isinstance(fields, dict) or not any(mark != _SELF for mark in fields):
-            return bool(above)  # owned as a whole
+            return below and bool(above)
         for mark, part in fields.items():
             if mark == _SELF:
                 continue
@@ -182,59 +191,70 @@ def _owns(fields: Fields, node: Any, place: Place) -> bool:
     return True
 
 
-def unowned(live: Manifest) -> Iterator[tuple[tuple[str, ...], Any]]:
-    """Yield each leaf that nobody owns, with its path, in which items of lists are "*".
+Leaf = tuple[tuple[str, ...], Any]
+"""A value and its path, in which items of lists are "*"."""
+
+
+def unowned(live: Manifest) -> list[Leaf]:
+    """Return each leaf that nobody owns.
 
     In an undisturbed object these are what the server itself set: defaults, and what it
     generates. Leaves are texts, numbers, booleans, and what is empty.
     """
     sets = [fields for _, fields in entries_of(live)]
+    found: list[Leaf] = []
     for key, value in live.items():
         if key == "metadata" and isinstance(value, dict):
             parts = [one["f:metadata"] for one in sets if "f:metadata" in one]
             rest = {k: v for k, v in value.items() if k not in _SERVERS_METADATA}
-            yield from _unowned(parts, rest, (key,))
+            _unowned(parts, rest, (key,), found)
         elif key not in _SERVERS:
-            yield from _unowned_in(sets, f"f:{key}", value, (key,))
+            _unowned_in(sets, f"f:{key}", value, (key,), found)
+    return found
 
 
 def _unowned_in(
-    sets: list[Fields], mark: str, value: Any, path: tuple[str, ...]
-) -> Iterator[tuple[tuple[str, ...], Any]]:
+    sets: list[Fields], mark: str, value: Any, path: tuple[str, ...], found: list[Leaf]
+) -> None:
     """Go on below a mark with those sets that have it; one that ends there owns all of it."""
     parts = [one[mark] for one in sets if mark in one]
     if all(parts):
-        yield from _unowned(parts, value, path)
+        _unowned(parts, value, path, found)
 
 
-def _unowned(
-    parts: list[Fields], node: Any, path: tuple[str, ...]
-) -> Iterator[tuple[tuple[str, ...], Any]]:
+def _unowned(parts: list[Fields], node: Any, path: tuple[str, ...], found: list[Leaf]) -> None:
     if not parts or not isinstance(node, dict | list) or len(path) > _DEEPEST:
-        yield from flat(node, path)
+        flat(node, path, found)
     elif isinstance(node, dict):
         for key, value in node.items():
-            yield from _unowned_in(parts, f"f:{key}", value, (*path, key))
+            _unowned_in(parts, f"f:{key}", value, (*path, key), found)
     else:
         below = (*path, "*")
-        marks = {mark for part in parts for mark in part if mark != _SELF}
         for item in node:
-            mine = [mark for mark in marks if _named(mark[:2], _wanted(mark), item)]
-            inner = [part[mark] for part in parts for mark in mine if mark in part]
+            inner = [value for part in parts for value in _of_item(part, item)]
             if all(inner):
-                yield from _unowned(inner, item, below)
+                _unowned(inner, item, below, found)
 
 
-def flat(node: Any, path: tuple[str, ...]) -> Iterator[tuple[tuple[str, ...], Any]]:
-    """Yield every leaf below a node; what is empty is one."""
+def _of_item(part: Fields, item: Any) -> list[Fields]:
+    """Return what a set of fields has of one item of a list."""
+    return [
+        value
+        for mark, value in part.items()
+        if mark != _SELF and _named(mark[:2], _wanted(mark), item)
+    ]
+
+
+def flat(node: Any, path: tuple[str, ...], found: list[Leaf]) -> None:
+    """Add every leaf below a node; what is empty is one."""
     if isinstance(node, dict) and node and len(path) <= _DEEPEST:
         for key, value in node.items():
-            yield from flat(value, (*path, key))
+            flat(value, (*path, key), found)
     elif isinstance(node, list) and node and len(path) <= _DEEPEST:
         for item in node:
-            yield from flat(item, (*path, "*"))
+            flat(item, (*path, "*"), found)
     else:
-        yield path, node if isinstance(node, str | int | float | bool) else repr(node)
+        found.append((path, node if isinstance(node, str | int | float | bool) else repr(node)))
 
 
 def beyond(live: Manifest, twin: Manifest) -> Iterator[Addition]:

@@ -15,10 +15,12 @@ from typing import Any
 
 from opslib.core.model import Manifest, ResourceKey
 from opslib.drift.additions import Addition, beyond, foreign
+from opslib.drift.extras import beside
 from opslib.drift.ignoring import Rule, ignoring, joined, rules_of
 from opslib.drift.model import Difference, Drift, Plane, Unread
 from opslib.drift.noise import why
 from opslib.drift.scalers import Scalers
+from opslib.drift.secrets import sealed_drifts
 from opslib.drift.weigh import Defaults, Scale, Suspect, Weighed, is_wiped
 from opslib.kube.client import Cluster
 from opslib.kube.pace import workers
@@ -36,6 +38,7 @@ from opslib.reconcile.repofiles import appfile_at
 from opslib.reconcile.session import Session
 
 _COMMIT_PLACE = ("metadata", "annotations", COMMIT)
+_LEFT = " is left to "
 _GOING = ("metadata", "deletionTimestamp")
 
 Explained = tuple[str, str, str]
@@ -76,15 +79,17 @@ def find(
     finder = _Finder(session.cluster.paced(), session, prepared, forbidden or {})
     finder.from_plan()
     finder.weigh()
-    kept, ignored = ignoring(finder.drifts, rules)
+    more = beside(session.cluster.paced(), session.discovery, prepared)
+    sealed, closed = sealed_drifts(session.cluster, session.discovery, prepared)
+    kept, ignored = ignoring([*finder.drifts, *more.drifts, *sealed], rules)
     told = [(str(drift.key), drift.path, reason) for drift, reason in ignored]
     return Found(
         tuple(sorted(kept, key=lambda one: (one.key, one.path))),
-        grouped([*finder.explained, *told]),
-        tuple(finder.unread),
+        grouped([*finder.explained, *more.explained, *told]),
+        (*finder.unread, *more.unread, *closed),
         len(prepared.desired.targets),
         tuple(finder.warnings),
-        prepared.live,
+        {**prepared.live, **more.live},
     )
 
 
@@ -115,7 +120,7 @@ class _Finder:
         self._targets = {target.key: target for target in prepared.desired.targets}
         self._scalers = Scalers(cluster, session.discovery, prepared)
         self._suspects: dict[ResourceKey, Suspect] = {}
-        self._quiet: list[Suspect] = []
+        self._quiet: list[tuple[Target, Manifest, tuple[Place, ...]]] = []
         self.drifts: list[Drift] = []
         self.explained: list[Explained] = []
         self.unread: list[Unread] = []
@@ -175,19 +180,20 @@ class _Finder:
         live = self._prepared.live.get(change.key)
         if live is None:
             return  # a Job that ended and was cleared away
-        self.explained += [(str(change.key), "", note) for note in change.left_out]
-        body = self._body(target, live)
+        for note in change.left_out:
+            path, left, reason = note.partition(_LEFT)
+            self.explained.append((str(change.key), path, f"{left}{reason}".strip()))
         covered: list[Place] = []
         found: list[Addition] = []
         for one in change.fields:
             if one.place in {(), _COMMIT_PLACE}:
                 continue
-            if _by_plan(one, body):
+            if _by_plan(one, self._body(target, live)):
                 covered.append(one.place)
                 self.drifts.append(self._field(target, change, one))
             elif one.after is None:
                 found.append(Addition(one.place, one.before))
-        self._look(Suspect(target, body, live, tuple(found), tuple(covered)))
+        self._look(target, live, found, covered)
 
     def _field(self, target: Target, change: Change, one: FieldChange) -> Drift:
         kind = Difference.CHANGED
@@ -214,35 +220,42 @@ class _Finder:
                 self.unread.append(Unread(str(problem.key), problem.message))
             return
         self.warnings.append(f"{problem.key}: no plan can be made of it: {problem.message}")
-        self._look(Suspect(target, self._body(target, live), live, whole=True))
+        self._look(target, live, whole=True)
 
     # -- what no plan shows
 
-    def _look(self, suspect: Suspect) -> None:
+    def _look(
+        self,
+        target: Target,
+        live: Manifest,
+        found: Iterable[Addition] = (),
+        covered: Iterable[Place] = (),
+        *,
+        whole: bool = False,
+    ) -> None:
         """Explain by rules what others own; what they do not explain goes on the scale."""
-        live = suspect.live
-        if live["metadata"].get("deletionTimestamp"):
-            since = str(live["metadata"]["deletionTimestamp"])
-            drift = self._drift(suspect.target, Difference.ADDED, _GOING, live=since)
+        if since := live["metadata"].get("deletionTimestamp"):
+            drift = self._drift(target, Difference.ADDED, _GOING, live=str(since))
             self.drifts.append(replace(drift, note="it is being deleted"))
-        left = list(suspect.found)
-        for one in foreign(live, suspect.body, self._manager):
-            reason = self._reason(suspect.key, live, one)
+        left = list(found)
+        for one in foreign(live, self._manager):
+            reason = self._reason(target.key, live, one)
             if reason:
-                self.explained.append((str(suspect.key), show(one.place), reason))
-            else:
+                self.explained.append((str(target.key), show(one.place), reason))
+            elif not value_at(self._body(target, live), one.place)[0]:
                 left.append(one)
         wiped = is_wiped(live, self._manager)
         if wiped:
             self.warnings.append(
-                f"{suspect.key}: the entry of {self._manager} in its managedFields was removed: "
+                f"{target.key}: the entry of {self._manager} in its managedFields was removed: "
                 "who owns what of it cannot be told"
             )
-        suspect = replace(suspect, found=tuple(left))
-        if left or wiped or suspect.whole:
-            self._suspects[suspect.key] = suspect
+        if left or wiped or whole:
+            body = self._body(target, live)
+            suspect = Suspect(target, body, live, tuple(left), tuple(covered), whole=whole)
+            self._suspects[target.key] = suspect
         else:
-            self._quiet.append(suspect)
+            self._quiet.append((target, live, tuple(covered)))
 
     def _reason(self, key: ResourceKey, live: Manifest, one: Addition) -> str:
         return why(key, live, one) or self._scalers.why(key, live, one)
@@ -257,9 +270,10 @@ class _Finder:
                 weighed = job.result()
                 defaults.learn(weighed.asked)
                 self._take(weighed)
-        for suspect in self._quiet:
-            if defaults.strange(suspect.key, suspect.live):
-                weighed = scale.target(suspect)
+        for target, live, covered in self._quiet:
+            if defaults.strange(target.key, live):
+                body = self._body(target, live)
+                weighed = scale.target(Suspect(target, body, live, covered=covered))
                 defaults.learn(weighed.asked)
                 self._take(weighed)
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any
 
 from opslib.core.model import Manifest, ResourceKey
@@ -223,14 +224,17 @@ def why(key: ResourceKey, live: Manifest, one: Addition, *, wiped: bool = False)
     ``wiped``: the object has lost its managedFields, so that a missing owner says nothing.
     """
     kind = f"{key.kind}.{key.group}" if key.group else key.kind
-    for rule in _BY_KIND.get(kind, _BY_KIND[ANY]):
-        if (
-            _fits(rule.path, one.place)
-            and _by(rule, one.owners, wiped=wiped)
-            and rule.check(one.value, live)
-        ):
+    for rule in _rules_at(kind, one.place):
+        if _by(rule, one.owners, wiped=wiped) and rule.check(one.value, live):
             return rule.why
     return _finalizer(key, live, one)
+
+
+@lru_cache(maxsize=8192)
+def _rules_at(kind: str, place: Place) -> tuple[Rule, ...]:
+    """Return the rules for a field of a kind; thousands of objects have the same ones."""
+    rules = _BY_KIND.get(kind, _BY_KIND[ANY])
+    return tuple(rule for rule in rules if _fits(rule.path, place))
 
 
 def _fits(path: tuple[str, ...], place: Place) -> bool:

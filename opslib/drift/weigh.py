@@ -130,7 +130,7 @@ class Scale:
             reason = self._why(suspect, one)
             by_right.append((one, reason)) if reason else drifts.append(one)
         told = {one.place for one in drifts} | {one.place for one, _ in by_right}
-        usual = [one for one in suspect.found if not _within(one.place, told)]
+        usual = [one for one in suspect.found if not _touches(one.place, told)]
         by_right += [(one, self._why(suspect, one) or BY_CREATION) for one in usual]
         return Weighed(suspect, tuple(drifts), tuple(by_right), asked, twin)
 
@@ -173,6 +173,11 @@ class Scale:
 def _within(place: Place, places: Iterable[Place]) -> bool:
     """Tell whether a place is one of others, or in one of them."""
     return any(place[: len(one)] == one for one in places)
+
+
+def _touches(place: Place, places: Iterable[Place]) -> bool:
+    """Tell whether a place is one of others, in one of them, or around one of them."""
+    return any(place[: len(one)] == one[: len(place)] for one in places)
 
 
 def _of_the_moment(value: Any, usual: Any) -> bool:

@@ -30,10 +30,16 @@ from opslib.kube.pace import MOST, Pacer
 APPLY = "application/apply-patch+yaml"
 MERGE = "application/merge-patch+json"
 JSON = "application/json"
+METADATA = "application/json;as=PartialObjectMetadataList;g=meta.k8s.io;v=v1,application/json"
+"""Asks for the metadata of a collection's objects only.
+https://kubernetes.io/docs/reference/using-api/api-concepts/#alternate-representations-of-resources
+"""
 PAGE = 500
 """Objects per LIST page: kubectl's own default (--chunk-size)."""
 
 _SYSTEM = "/api/v1/namespaces/kube-system"
+NAMES = "application/json;as=Table;g=meta.k8s.io;v=v1,application/json"
+"""Asks for a collection as a table, whose column "Name" has the names."""
 
 Query = Mapping[str, str | int | bool]
 
@@ -166,7 +172,9 @@ class Cluster:
                 return None
             raise
 
-    def list(self, path: str, query: Query | None = None) -> tuple[list[dict[str, Any]], str]:
+    def list(
+        self, path: str, query: Query | None = None, *, accept: str = JSON
+    ) -> tuple[list[dict[str, Any]], str]:
         """LIST a collection page by page; return its items and the resourceVersion read.
 
         A continue token that expired midway (410) starts the list again without paging,
@@ -179,13 +187,13 @@ class Cluster:
             if token:
                 asked["continue"] = token
             try:
-                page = self.request("GET", path, query=asked)
+                page = self.request("GET", path, query=asked, accept=accept)
             except ApiError as error:
                 if self._passed_over(path, error):
                     return [], ""
                 if error.code != 410 or not token:
                     raise
-                page = self.request("GET", path, query=query)
+                page = self.request("GET", path, query=query, accept=accept)
                 items = []
             items.extend(page.get("items") or [])
             token = page["metadata"].get("continue", "")
