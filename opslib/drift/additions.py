@@ -23,7 +23,12 @@ _SELF = "."
 _NAMES = ("manager", "operation", "subresource")
 _SERVERS = frozenset({"apiVersion", "kind", "status"})
 _KEPT = frozenset({"name", "namespace", "uid", "resourceVersion", "generation", "managedFields"})
-_SERVERS_METADATA = _KEPT | {"creationTimestamp", "selfLink", "deletionGracePeriodSeconds"}
+_SERVERS_METADATA = _KEPT | {
+    "creationTimestamp",
+    "selfLink",
+    "deletionTimestamp",
+    "deletionGracePeriodSeconds",
+}
 
 BY_KEY = frozenset(
     {

@@ -50,12 +50,13 @@ def adopted(manifest: Manifest, drift: Drift, live: Manifest | None) -> Manifest
     place = place_of(drift, live, manifest)
     wanted = copy.deepcopy(manifest)
     if place[-1] == ORDER:
-        _reorder(wanted, place[:-1], live)
+        reorder(wanted, place[:-1], live)
     elif drift.difference is Difference.REMOVED:
         take_out(wanted, place)
     else:
         there, value = value_at(live, place) if live else (False, None)
-        set_at(wanted, place, copy.deepcopy(value if there else drift.live), drift, live)
+        value = copy.deepcopy(value if there else drift.live)
+        set_at(wanted, place, value, live, new=drift.difference is Difference.ADDED)
     return wanted
 
 
@@ -69,9 +70,12 @@ def take_out(manifest: Manifest, place: Place) -> None:
 
 
 def set_at(
-    manifest: Manifest, place: Place, value: Any, drift: Drift, live: Manifest | None
+    manifest: Manifest, place: Place, value: Any, live: Manifest | None, *, new: bool = False
 ) -> None:
-    """Set a field, and make what it is in where that is missing."""
+    """Set a field, and make what it is in where that is missing.
+
+    ``new``: an item of a list that is named by its number is put in, not written over.
+    """
     node: Any = manifest
     for depth, step in enumerate(place[:-1]):
         key = find_step(node, step)
@@ -80,8 +84,8 @@ def set_at(
             node[key] = _empty(step, place[depth + 1])
         node = node[key]
     step, key = place[-1], find_step(node, place[-1])
-    if isinstance(step, int) and key is not None and drift.difference is Difference.ADDED:
-        # Not in the place of what is declared there: that has its place behind it.
+    if isinstance(step, int) and key is not None and new:
+        # What is declared at this number has its place behind it.
         node.insert(key, value)
         return
     node[_make(node, step, key, place, live)] = value
@@ -121,7 +125,8 @@ def _rank(items: list[Any], step: Step, place: Place, live: Manifest | None) -> 
     return 0
 
 
-def _reorder(manifest: Manifest, place: Place, live: Manifest | None) -> None:
+def reorder(manifest: Manifest, place: Place, live: Manifest | None) -> None:
+    """Bring the items of a list into the order that they have live."""
     there, items = value_at(manifest, place)
     found, wanted = value_at(live, place) if live else (False, None)
     steps = list_steps(wanted, place) if found and isinstance(wanted, list) else None

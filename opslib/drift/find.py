@@ -185,8 +185,9 @@ class _Finder:
             self.explained.append((str(change.key), path, f"{left}{reason}".strip()))
         covered: list[Place] = []
         found: list[Addition] = []
-        for one in change.fields:
-            if one.place in {(), _COMMIT_PLACE}:
+        for field_change in change.fields:
+            one = _without_commit(field_change)
+            if one is None:
                 continue
             if _by_plan(one, self._body(target, live)):
                 covered.append(one.place)
@@ -347,6 +348,16 @@ class _Finder:
             place,
             note,
         )
+
+
+def _without_commit(one: FieldChange) -> FieldChange | None:
+    """Return a change without the annotation that says the commit; None where nothing is left."""
+    if one.place in {(), _COMMIT_PLACE}:
+        return None
+    if one.place == _COMMIT_PLACE[:-1] and one.before is None and isinstance(one.after, dict):
+        left = {key: value for key, value in one.after.items() if key != COMMIT}
+        return replace(one, after=left) if left else None
+    return one
 
 
 def _by_plan(one: FieldChange, body: Manifest) -> bool:

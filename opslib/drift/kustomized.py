@@ -139,16 +139,13 @@ class Search:
         """Change a JSON patch that has an operation on the field."""
         made = newpatch.steps(self.resource.manifest, self._wanted, self.place, self._value)
         for number, one in enumerate(patch.value):
-            if one.get("path") != made[0]["path"]:
+            if one.get("path") != made[-1]["path"] or one.get("op") == "test":
                 continue
-            rest = [*patch.value[:number], *patch.value[number + 1 :]]
-            if self.goal.gone and rest:
-                yield patch.amended(rest)
-            if self.goal.gone:
-                yield patch.amended([*patch.value[:number], made[0], *patch.value[number + 1 :]])
-            else:
-                same_op = {**one, "value": made[0]["value"]}
-                yield patch.amended([*patch.value[:number], same_op, *patch.value[number + 1 :]])
+            before, after = patch.value[:number], patch.value[number + 1 :]
+            if self.goal.gone and (before or after):
+                yield patch.amended([*before, *after])
+            new = made[-1] if self.goal.gone else {**one, "value": made[-1]["value"]}
+            yield patch.amended([*before, new, *after])
 
     @property
     def _wanted(self) -> Manifest:
@@ -187,11 +184,13 @@ class Search:
     def _new_patches(self) -> Candidates:
         layer, rendered = self.layers[0], self.resource.manifest
         head = newpatch.head_of(self.original, rendered, self.names)
-        stem = newpatch.stem_of(self.resource.key)
+        stem = newpatch.stem_of(head)
         for place, value in newpatch.goals(self.place, self._value, self._wanted):
             yield newpatch.with_patch(layer, stem, newpatch.merged(head, place, value))
         made = newpatch.steps(rendered, self._wanted, self.place, self._value)
         yield newpatch.with_patch(layer, stem, made, newpatch.target_of(head))
+        for place, value in newpatch.whole_list(self.place, self._wanted):
+            yield newpatch.with_patch(layer, stem, newpatch.merged(head, place, value))
 
     # -- whole objects
 
@@ -234,7 +233,7 @@ class Search:
 
     def _deleted(self) -> Candidates:
         head = newpatch.head_of(self.original, self.resource.manifest, self.names)
-        stem = newpatch.stem_of(self.resource.key)
+        stem = newpatch.stem_of(head)
         yield newpatch.with_patch(self.layers[0], stem, {"$patch": "delete", **head})
 
 

@@ -160,6 +160,8 @@ class Patch:
         text = amend_document(self.text, self.document, value, names=names_of)
         if self.path:
             return {self.path: text.encode()}
+        if not self.text.endswith("\n"):
+            text = text.removesuffix("\n")
         entries = copy.deepcopy(self.layer.entries(self.name))
         if isinstance(entries[self.number], dict):
             entries[self.number]["patch"] = text

@@ -10,7 +10,7 @@ from __future__ import annotations
 import re
 from typing import Any
 
-from opslib.core.model import Manifest, ResourceKey, key_of
+from opslib.core.model import Manifest, key_of
 from opslib.drift.edit import ORDER
 from opslib.drift.ground import Edits
 from opslib.drift.layers import Layer
@@ -65,44 +65,70 @@ def _items(items: list[Any], place: Place, value: Any) -> list[Any]:
 
 
 def goals(place: Place, value: Any, wanted: Manifest) -> list[tuple[Place, Any]]:
-    """Return what a merge patch may set: the field, else the whole list that it is in."""
-    found: list[tuple[Place, Any]] = []
-    if all(isinstance(step, str | tuple) for step in place) and place[-1] != ORDER:
-        found.append((place, value))
+    """Return what a merge patch may set: the field, or the list of plain values that it is in."""
+    for depth, step in enumerate(place):
+        if isinstance(step, int) or step == ORDER:
+            return [(place[:depth], value_at(wanted, place[:depth])[1])]
+    return [(place, value)]
+
+
+def whole_list(place: Place, wanted: Manifest) -> list[tuple[Place, Any]]:
+    """Return the outermost list that a field is in, for kinds whose lists are replaced whole."""
     for depth, step in enumerate(place):
         if not isinstance(step, str) or step == ORDER:
-            there, whole = value_at(wanted, place[:depth])
-            if there:
-                found.append((place[:depth], whole))
-            break
-    return found
+            return [(place[:depth], value_at(wanted, place[:depth])[1])]
+    return []
 
 
 def steps(rendered: Manifest, wanted: Manifest, place: Place, value: Any) -> list[dict[str, Any]]:
-    """Return the operations of a JSON patch (RFC 6902) for a field of the rendered object."""
+    """Return the operations of a JSON patch (RFC 6902) for a field of the rendered object.
+
+    An item of a list has a number there: a test before it lets the patch fail, and not change
+    another item, when the base has another order one day.
+    """
     if place[-1] == ORDER:
-        pointer, _ = _pointer(rendered, place[:-1])
-        return [{"op": "replace", "path": pointer, "value": value_at(wanted, place[:-1])[1]}]
+        pointer, _, tests = _pointer(rendered, place[:-1])
+        whole = value_at(wanted, place[:-1])[1]
+        return [*tests, {"op": "replace", "path": pointer, "value": whole}]
     if value is GONE:
-        return [{"op": "remove", "path": _pointer(rendered, place)[0]}]
+        pointer, _, tests = _pointer(rendered, place)
+        return [*tests, {"op": "remove", "path": pointer}]
     for depth in range(1, len(place) + 1):
         if not value_at(rendered, place[:depth])[0]:
-            pointer, new = _pointer(wanted, place[:depth])
-            return [{"op": "add", "path": pointer, "value": new}]
-    pointer, new = _pointer(wanted, place)
-    return [{"op": "replace", "path": pointer, "value": new}]
+            return _addition(rendered, wanted, place[:depth])
+    pointer, new, tests = _pointer(wanted, place)
+    return [*tests, {"op": "replace", "path": pointer, "value": new}]
 
 
-def _pointer(manifest: Manifest, place: Place) -> tuple[str, Any]:
+def _addition(rendered: Manifest, wanted: Manifest, place: Place) -> list[dict[str, Any]]:
+    above, beside, tests = _pointer(rendered, place[:-1])
+    pointer, new, _ = _pointer(wanted, place)
+    if isinstance(beside, list) and pointer == f"{above}/{len(beside)}":
+        pointer = f"{above}/-"
+    return [*tests, {"op": "add", "path": pointer, "value": new}]
+
+
+def _pointer(manifest: Manifest, place: Place) -> tuple[str, Any, list[dict[str, Any]]]:
+    """Return the pointer to a field, its value, and tests of the names on the way."""
     node: Any = manifest
-    pointer = ""
+    pointer, tests = "", list[dict[str, Any]]()
     for step in place:
         key = find_step(node, step)
         if key is None:
             raise CannotEdit("the field cannot be named by a JSON pointer")
-        pointer += "/" + str(key).replace("~", "~0").replace("/", "~1")
+        pointer += f"/{_escaped(str(key))}"
         node = node[key]
-    return pointer, node
+        if isinstance(step, tuple):
+            tests += [
+                {"op": "test", "path": f"{pointer}/{_escaped(name)}", "value": value}
+                for name, value in step
+                if name in node
+            ]
+    return pointer, node, tests
+
+
+def _escaped(key: str) -> str:
+    return key.replace("~", "~0").replace("/", "~1")
 
 
 def target_of(head: Manifest) -> dict[str, str]:
@@ -125,7 +151,7 @@ def with_patch(layer: Layer, stem: str, value: Any, target: dict[str, str] | Non
     }
 
 
-def stem_of(key: ResourceKey) -> str:
+def stem_of(head: Manifest) -> str:
     """Return the name of a patch's file, without its ending."""
-    text = f"{key.kind}-{key.name}-patch".lower()
+    text = f"{head['kind']}-{head['metadata']['name']}-patch".lower()
     return "".join(char if char.isalnum() or char in "-." else "-" for char in text)[:100]

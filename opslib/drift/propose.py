@@ -133,7 +133,7 @@ def _explained(search: kustomized.Search, error: CannotEdit) -> CannotEdit:
         entry
         for layer in search.layers
         for entry in layer.entries("configMapGenerator")
-        if isinstance(entry, dict) and search.resource.name.startswith(str(entry.get("name")))
+        if isinstance(entry, dict) and str(entry.get("name")) in search.resource.name
     ]
     if search.resource.kind == "ConfigMap" and search.original is None and generators:
         return CannotEdit(
