@@ -97,7 +97,8 @@ class _Chosen:
 def _choose(session: Session, revision: Revision | None) -> _Chosen:
     if revision is not None:
         return _Chosen(revision, _rules(session, revision))
-    with _lenient(session, Forbidden()):
+    forbidden = Forbidden()
+    with _lenient(session, forbidden):
         applied = read_inventory(session.cluster, session.app).commit
     try:
         head = session.fetch()
@@ -109,7 +110,9 @@ def _choose(session: Session, revision: Revision | None) -> _Chosen:
         return _Chosen(last, _rules(session, last), (text,))
     rules = _rules(session, head)
     if not applied:
-        return _Chosen(head, rules, ("nothing of this app was applied whole yet",))
+        unknown = "which commit was applied last is not known, so the newest is reviewed"
+        never = "nothing of this app was applied whole yet"
+        return _Chosen(head, rules, (unknown if forbidden.paths else never,))
     if applied == head.commit:
         return _Chosen(head, rules)
     try:
