@@ -97,7 +97,7 @@ def patch_types(request: Request, body: Mapping[str, Any], want: Want) -> list[P
     types = [Patch.MERGE, Patch.STRATEGIC]
     if not want.builtin:
         types = [Patch.MERGE]  # strategic merge is for the server's own kinds only
-    elif _directed(body):
+    elif _directed(body) or _incomplete(body):
         types = [Patch.STRATEGIC]
     return [*types, Patch.APPLY] if request.may_be_apply else types
 
@@ -107,6 +107,17 @@ def _directed(node: Any) -> bool:
     if isinstance(node, dict):
         return any(key[:1] == "$" or _directed(part) for key, part in node.items())
     return isinstance(node, list) and any(_directed(part) for part in node)
+
+
+def _incomplete(node: Any) -> bool:
+    """Tell whether a patch has a container without its image: as a whole list it is refused."""
+    if not isinstance(node, dict):
+        return False
+    for name in ("containers", "initContainers"):
+        items = node.get(name)
+        if isinstance(items, list) and any(isinstance(o, dict) and "image" not in o for o in items):
+            return True
+    return any(_incomplete(part) for part in node.values())
 
 
 def _scaled(request: Request, want: Want) -> Effect:

@@ -12,7 +12,7 @@ from typing import Any
 
 from opslib.drift.model import Candidate
 from opslib.drift.moments import SECOND, Moment, moment_of, shown
-from opslib.drift.refute import entries_of, owners_of
+from opslib.drift.refute import REPLICAS, entries_of, owners_of
 from opslib.drift.replay import Track, Write
 from opslib.drift.wants import Want
 
@@ -71,9 +71,12 @@ def agrees(track: Track, want: Want, write: Write) -> bool:
     """
     if track.wiped or not want.present or not entries_of(track.live):
         return True
+    owners = owners_of(track.live, want)
+    if not owners and want.place == REPLICAS:
+        return True  # writes to the scale subresource may leave it without an owner
     second = write.received // SECOND
     return any(
         entry.get("manager") == write.manager
         and (not entry.get("time") or moment_of(entry["time"]) // SECOND >= second)
-        for entry in owners_of(track.live, want)
+        for entry in owners
     )

@@ -18,6 +18,7 @@ from opslib.drift.wants import Want
 from opslib.reconcile.diff import Step, find_step
 
 MOST_ENTRIES = 1000
+REPLICAS = ("spec", "replicas")
 
 
 def entries_of(live: Manifest | None) -> list[Mapping[str, Any]]:
@@ -47,6 +48,8 @@ def owners_of(live: Manifest | None, want: Want) -> list[Mapping[str, Any]]:
 
 def held_since(live: Manifest | None, want: Want) -> Moment:
     """Return the second by whose end the field had its value for good; 0 where unknown."""
+    if want.place == REPLICAS:
+        return 0  # the scale subresource keeps the owners of this in a way of its own
     times = [moment_of(entry.get("time")) for entry in owners_of(live, want)]
     return min((time for time in times if time), default=0)
 

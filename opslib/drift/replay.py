@@ -81,6 +81,7 @@ class Track:
     seconds: dict[str, set[int]] = field(default_factory=lambda: defaultdict(set))
     count: int = 0
     wiped: bool = False
+    granted: bool = False
     forged: Moment = 0
     moves: dict[Place, list[tuple[Moment, Moment]]] = field(
         default_factory=lambda: defaultdict(list)
@@ -115,6 +116,7 @@ class Track:
         if self.live is None and not request.subresource and len(self.labels) < MOST_LABELS:
             self._label(request)
         self.wiped = self.wiped or _wipes(request)
+        self.granted = self.granted or _grants(request)
         if _may_forge(request):
             self.forged = max(self.forged, request.done)
         refuted = refutes_merge(self.live, request)
@@ -237,6 +239,14 @@ def _wipes(request: Request) -> bool:
     if not there or "managedFields" not in metadata:
         return False
     return request.verb == "patch" or metadata["managedFields"] == [{}]
+
+
+def _grants(request: Request) -> bool:
+    """Tell whether a patch may have given fields to managers, as migrations from kubectl do."""
+    if isinstance(request.body, list):
+        return _wipes(request)
+    managers = _metadata(request.body)[1].get("managedFields")
+    return request.verb == "patch" and isinstance(managers, list) and any(managers)
 
 
 def _may_forge(request: Request) -> bool:

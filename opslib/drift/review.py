@@ -4,23 +4,29 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import Any
 
 from opslib.core.clock import stamp
 from opslib.core.errors import OpslibError
+from opslib.core.hashes import canonical_json
 from opslib.core.model import Revision
 from opslib.drift.attribute import attribute
 from opslib.drift.audit import AuditSource
-from opslib.drift.find import Found, find
-from opslib.drift.ignoring import Rule, rules_of
-from opslib.drift.model import Review
+from opslib.drift.find import Found, find, grouped
+from opslib.drift.ignoring import Rule, ignoring, rules_of
+from opslib.drift.model import Drift, Review
+from opslib.drift.planes import Source, looked_at
 from opslib.reconcile.inventory import read_inventory
 from opslib.reconcile.planned import Planned
 from opslib.reconcile.repofiles import appfile_at
 from opslib.reconcile.session import Session
 
 AuditLog = AuditSource | str | Path | Sequence[str] | None
+MOST_BYTES = 256 * 1024
+"""A value beyond is said by its size only: a review may hold thousands."""
+
 MOST_PENDING = 50
 """So many commits that are not applied yet are counted."""
 
@@ -44,15 +50,22 @@ class Taken:
     found: Found
 
 
-def take(session: Session, revision: Revision | None = None, *, audit: AuditLog = None) -> Review:
+def take(
+    session: Session,
+    revision: Revision | None = None,
+    *,
+    audit: AuditLog = None,
+    planes: Sequence[Source] = (),
+) -> Review:
     """Review an app against the last commit that was applied whole; change nothing.
 
     ``revision`` names another commit, which the mirror has. Without one the source is fetched,
     for its newest rules and to say what is not applied yet; where it cannot be had, the last
-    applied commit is reviewed without. Raises Unreachable and Refused, and InputError where
-    neither the source nor the mirror has anything to compare with.
+    applied commit is reviewed without. ``audit`` is the API server's log, where it can be had;
+    ``planes`` are what is looked at beside Kubernetes objects. Raises Unreachable and Refused,
+    and InputError where neither the source nor the mirror has anything to compare with.
     """
-    return taken(session, revision, audit=audit).review
+    return taken(session, revision, audit=audit, planes=planes).review
 
 
 def taken(
@@ -61,6 +74,7 @@ def taken(
     *,
     audit: AuditLog = None,
     full: bool = False,
+    planes: Sequence[Source] = (),
 ) -> Taken:
     """Take a review and keep what decisions on it need; ``full`` as in ``Session.plan``."""
     at = stamp()
@@ -77,6 +91,9 @@ def taken(
         kinds=session.discovery,
         read_at=at,
     )
+    more, unread, said = looked_at(planes)
+    kept, ignored = ignoring(more, chosen.rules)
+    told = ((str(one.key), one.path, reason) for one, reason in ignored)
     plan = planned.prepared.plan
     review = Review(
         plan.app,
@@ -84,14 +101,28 @@ def taken(
         plan.server,
         plan.cluster_uid,
         at,
-        drifts,
-        found.explained,
-        found.unread,
+        tuple(map(_bounded, (*drifts, *kept))),
+        (*found.explained, *grouped(told)),
+        (*found.unread, *unread),
         tuple(dict.fromkeys((*chosen.warnings, *plan.warnings, *found.warnings))),
         found.objects,
         covered,
+        said,
     )
     return Taken(review, planned, found)
+
+
+def _bounded(drift: Drift) -> Drift:
+    """Return a drift without values that are too large to be shown."""
+    declared, live = (_shown(value) for value in (drift.declared, drift.live))
+    return replace(drift, declared=declared, live=live)
+
+
+def _shown(value: Any) -> Any:
+    if value is None or isinstance(value, bool | int | float):
+        return value
+    size = len(value) if isinstance(value, str) else len(canonical_json(value))
+    return value if size <= MOST_BYTES else f"<{size} bytes: too large to be shown>"
 
 
 @contextlib.contextmanager
@@ -116,7 +147,8 @@ class _Chosen:
 def _choose(session: Session, revision: Revision | None) -> _Chosen:
     if revision is not None:
         return _Chosen(revision, _rules(session, revision))
-    with _lenient(session, Forbidden()):
+    forbidden = Forbidden()
+    with _lenient(session, forbidden):
         applied = read_inventory(session.cluster, session.app).commit
     try:
         head = session.fetch()
@@ -128,7 +160,9 @@ def _choose(session: Session, revision: Revision | None) -> _Chosen:
         return _Chosen(last, _rules(session, last), (text,))
     rules = _rules(session, head)
     if not applied:
-        return _Chosen(head, rules, ("nothing of this app was applied whole yet",))
+        unknown = "which commit was applied last is not known, so the newest is reviewed"
+        never = "nothing of this app was applied whole yet"
+        return _Chosen(head, rules, (unknown if forbidden.paths else never,))
     if applied == head.commit:
         return _Chosen(head, rules)
     try:

@@ -150,7 +150,7 @@ def resolved(track: Track, life: Life, number: int) -> list[Effect]:
             effect = want.reset  # what was not given when it was created has its default
         elif write.apply:
             silent = effect in {LEAVE, TOUCH}
-            before = applied.get(write.manager, not life.created or track.wiped)
+            before = applied.get(write.manager, not life.created or track.granted)
             if silent and before:
                 effect = joined(effect, want.reset)
             applied[write.manager] = not silent

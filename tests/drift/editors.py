@@ -14,7 +14,6 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from opslib.core.clock import stamp
 from opslib.core.model import Manifest, ResourceKey, key_of
 from opslib.reconcile.diff import Step
 from opslib.reconcile.fieldpath import value_at
@@ -82,7 +81,6 @@ class Watched:
     places: list[tuple[Step, ...]]
     live: Manifest = field(default_factory=dict)
     truth: dict[tuple[Step, ...], tuple[str, str]] = field(default_factory=dict)
-    manager: dict[tuple[Step, ...], str] = field(default_factory=dict)
 
     @property
     def key(self) -> ResourceKey:
@@ -92,17 +90,14 @@ class Watched:
     def url(self) -> str:
         return f"{self.path}/{self.manifest['metadata']['name']}"
 
-    def look(self, reader: Editor, user: str) -> list[tuple[Step, ...]]:
-        """Read the object; what has another value than before was set by ``user`` just now."""
+    def look(self, reader: Editor, user: str, begun: str) -> None:
+        """Read the object: what has another value than before, ``user`` set after ``begun``."""
         status, found = reader.send("GET", self.url)
         assert status == 200, found
-        changed = []
         for place in self.places:
             if value_at(self.live, place) != value_at(found, place):
-                self.truth[place] = (user, stamp())
-                changed.append(place)
+                self.truth[place] = (user, begun)
         self.live = found
-        return changed
 
 
 Edit = Callable[[Editor, Watched, random.Random], None]
