@@ -25,7 +25,7 @@ from opslib.sandbox.binaries import own_kubectl
 from opslib.sandbox.cluster import Status
 
 from .conftest import Lab
-from .test_gate import _cell, _git, _open, _record, _repository, _run, _shot, _type
+from .test_gate import _cell, _git, _open, _record, _run, _shot, _type
 
 DAY = str(now().date() + timedelta(days=30))
 FORM, NEXT, LAST = "desk.form(answers)", "carry.prepare(", "runbook.record("
@@ -62,8 +62,8 @@ def _bob(kubeconfig: str, namespace: str) -> None:
     who = ["--as=bob@example.com", "--as-group=system:masters", "-n", namespace]
     kubectl = [str(own_kubectl()), "--kubeconfig", kubeconfig, *who]
     for words in (
-        ["patch", "configmap", "c0", "--type=merge", "-p", '{"data":{"n":"hot"}}'],
-        ["patch", "configmap", "c1", "--type=merge", "-p", '{"data":{"n":"right"}}'],
+        ["patch", "configmap", "c0", "--type=merge", "-p", '{"data":{"level":"hot"}}'],
+        ["patch", "configmap", "c1", "--type=merge", "-p", '{"data":{"level":"right"}}'],
         ["label", "configmap", "c2", "team=night"],
         ["delete", "configmap", "c3"],
     ):
@@ -73,9 +73,21 @@ def _bob(kubeconfig: str, namespace: str) -> None:
 @pytest.fixture
 def settings(namespace: str, tmp_path: Path) -> Path:
     """Return a repository of six settings in a namespace; its folder has the namespace's name."""
-    repo = _repository(tmp_path / namespace, namespace)
-    _git(repo, "config", "user.name", "Ada")
-    _git(repo, "config", "user.email", "ada@example.com")
+    repo = tmp_path / namespace
+    repo.mkdir()
+    for number in range(6):
+        (repo / f"c{number}.yaml").write_text(
+            f"apiVersion: v1\nkind: ConfigMap\nmetadata:\n  name: c{number}\n"
+            f"  namespace: {namespace}\ndata:\n  # as agreed\n  level: low-{number}\n"
+        )
+    for words in (
+        ("init", "--quiet"),
+        ("add", "."),
+        ("commit", "--quiet", "-m", "six settings"),
+        ("config", "user.name", "Ada"),
+        ("config", "user.email", "ada@example.com"),
+    ):
+        _git(repo, *words)
     return repo
 
 
@@ -118,7 +130,7 @@ def _find(night: Night) -> None:
     table.get_by_text("bob@example.com").first.wait_for(timeout=60_000)
     assert _cell(page, "driftplots.timeline(").locator("svg circle").count() == 5
     diff = _cell(page, "drift.diffs(").locator("table.yaml")
-    assert "n: hot" in diff.first.inner_text() + diff.nth(1).inner_text()
+    assert "level: hot" in " ".join(diff.all_inner_texts())
     _shot(page, "8-drift-found", first)
     _shot(page, "9-drift-diff", _cell(page, "drift.diffs("))
 
@@ -129,7 +141,7 @@ def _decide(night: Night) -> None:
     form = _cell(page, FORM)
     keys = page.keyboard
     cells = page.locator(".jp-Cell").count()
-    for name, path, letter in (("c0", "data.n", "r"), ("c1", "data.n", "a")):
+    for name, path, letter in (("c0", "data.level", "r"), ("c1", "data.level", "a")):
         form.get_by_label(f"Answer {night.id(name, path)}").focus(timeout=60_000)
         keys.press(letter)
     form.get_by_text("1 to revert, 1 to adopt, 2 open").wait_for(timeout=30_000)
@@ -154,7 +166,7 @@ def _apply(night: Night) -> None:
     _cell(page, "carry.effects(").get_by_text("not approved").first.wait_for(timeout=60_000)
     value = night.value("c0")
     assert value
-    assert value["data"] == {"n": "hot"}
+    assert value["data"] == {"level": "hot"}
     _shot(page, "11-drift-gate", gate)
     button.focus()
     page.keyboard.press("Space")
@@ -171,11 +183,11 @@ def _recorded(night: Night, chromium: Any) -> None:
     reverted, adopted = night.value("c0"), night.value("c1")
     assert reverted
     assert adopted
-    assert (reverted["data"], adopted["data"]) == ({"n": "0"}, {"n": "right"})
+    assert (reverted["data"], adopted["data"]) == ({"level": "low-0"}, {"level": "right"})
     assert night.value("c3") is None
     branches = night.git("branch", "--format", "%(refname:short)").split()
     adopt, ignore = (next(b for b in branches if f"/{w}-" in b) for w in ("adopt", "ignore"))
-    assert "+data: {n: 'right'}" in night.git("show", adopt).replace('"', "'")
+    assert "+  level: right" in night.git("show", adopt)
     assert f"{DAY}" in night.git("show", f"{ignore}:opslib.yaml")
     result = _record(night.lab)
     report = result["report"]
