@@ -69,6 +69,7 @@ class Where:
 
     def taken(self) -> tuple[Session, Taken]:
         """Take the review; without a revision the last applied commit is compared with."""
+        from opslib.drift.remember import remember
         from opslib.drift.review import taken
         from opslib.reconcile.session import open_session
         from opslib.source.mirror import Source
@@ -83,7 +84,8 @@ class Where:
                 progress=progress,
                 verify=verification(self.verify, self.trust or ()),
             )
-            return one, taken(one, one.fetch() if self.revision else None, audit=self.audit)
+            found = taken(one, one.fetch() if self.revision else None, audit=self.audit)
+        return one, remember(found, note=not self.revision).taken
 
 
 def review_of(saved: Path | None, where: Where) -> Review:

@@ -16,14 +16,17 @@ from typing import TYPE_CHECKING, Any
 from opslib.core.clock import stamp
 from opslib.core.errors import DriftFound, OpslibError
 from opslib.core.hashes import digest
+from opslib.core.model import Manifest, ResourceKey
 from opslib.core.settings import state_dir
 from opslib.drift.choices import ANSWERS, would
 from opslib.drift.encode import headline
 from opslib.drift.model import Decision, Disposition, Drift, Review
-from opslib.drift.order import named
+from opslib.drift.order import is_decided, named
+from opslib.drift.remember import decided, resolved
 from opslib.reconcile.repofiles import policy_at
 
 if TYPE_CHECKING:
+    from opslib.drift.commits import Adopted
     from opslib.drift.propose import Proposal
     from opslib.drift.revert import Revert
     from opslib.drift.review import Taken
@@ -39,7 +42,7 @@ class Acts:
     """What the decisions on a review come to; a gate takes it as its subject.
 
     ``decided`` are the differences with their decisions. ``problems`` name decisions that
-    cannot be carried out, by id.
+    cannot be carried out, by id. ``live`` has Secrets: it is never shown.
     """
 
     review: Review
@@ -48,6 +51,7 @@ class Acts:
     proposal: Proposal | None = None
     problems: Mapping[str, str] = field(default_factory=dict)
     author: str = ""
+    live: Mapping[ResourceKey, Manifest] = field(default_factory=dict, repr=False)
 
     def of(self, answer: Disposition) -> list[Drift]:
         """Return the differences that have one answer."""
@@ -114,14 +118,14 @@ class Acts:
         return (*lines[:_MOST_LINES], *([f"and {left} more"] if left > 0 else []))
 
 
-def prepare(session: Session, taken: Taken, decided: Sequence[Drift], author: str = "") -> Acts:
-    """Plan what decisions come to; nothing is written. ``decided`` carry their decisions."""
+def prepare(session: Session, taken: Taken, drifts: Sequence[Drift], author: str = "") -> Acts:
+    """Plan what decisions come to; nothing is written. ``drifts`` carry their decisions."""
     problems: dict[str, str] = {}
-    adopts = _with(decided, Disposition.ADOPT)
+    adopts = _with(drifts, Disposition.ADOPT)
     proposal = _proposal(session, taken, adopts) if adopts else None
     if proposal:
         problems |= {one.drift.id: f"cannot be adopted: {one.why}" for one in proposal.refused}
-    reverts = [one.id for one in _with(decided, Disposition.REVERT)]
+    reverts = [one.id for one in _with(drifts, Disposition.REVERT)]
     revert = None
     if reverts:
         from opslib.drift.revert import plan_revert  # noqa: PLC0415  # only where it is asked for
@@ -129,7 +133,8 @@ def prepare(session: Session, taken: Taken, decided: Sequence[Drift], author: st
         revert = plan_revert(session, taken.planned, taken.review.drifts, reverts)
         why = {one.key: f"cannot be reverted: {one.message}" for one in revert.plan.problems}
         problems |= {one.id: why[one.key] for one in revert.drifts if one.key in why}
-    return Acts(taken.review, tuple(decided), revert, proposal, problems, author)
+    live = taken.found.live
+    return Acts(taken.review, tuple(drifts), revert, proposal, problems, author, live)
 
 
 def _with(drifts: Sequence[Drift], answer: Disposition) -> list[Drift]:
@@ -179,7 +184,16 @@ def _ignores(acts: Acts) -> list[Decision]:
 def _escalate(acts: Acts, ids: Sequence[str], place: Path) -> dict[str, Any]:
     from opslib.drift.escalate import escalate  # noqa: PLC0415  # only where it is asked for
 
-    path = escalate(acts.review, ids, place)
+    drifts = acts.of(Disposition.ESCALATE)
+    path = escalate(
+        acts.review,
+        ids,
+        place,
+        live=acts.live,
+        by=drifts[0].decision.by,
+        reason=_reasons(drifts),
+    )
+    decided(acts.review.app, acts.review.cluster_uid, drifts)
     return {"ok": True, "ids": list(ids), "path": str(path), "next": f"hand over {path}"}
 
 
@@ -196,6 +210,14 @@ def _adopt(session: Session, acts: Acts, place: Path, *, push: bool) -> dict[str
         push=push,
         folder=place,
     )
+    return _committed(acts, drifts, made)
+
+
+def _committed(acts: Acts, drifts: Sequence[Drift], made: Adopted) -> dict[str, Any]:
+    """Note the decisions that are in a commit, and return the commit for the record."""
+    done = {one.id for one in made.done}
+    noted = [one for one in drifts if one.id in done]
+    decided(acts.review.app, acts.review.cluster_uid, noted)
     return {**made.as_dict(), "diff": made.diff[:_MOST_DIFF], "ok": not made.refused}
 
 
@@ -220,7 +242,7 @@ def _ignore(
         push=push,
         folder=place,
     )
-    return {**made.as_dict(), "diff": made.diff[:_MOST_DIFF], "ok": not made.refused}
+    return _committed(acts, drifts, made)
 
 
 def _reasons(drifts: Sequence[Drift]) -> str:
@@ -237,6 +259,7 @@ def _revert(session: Session, acts: Acts, place: Path) -> dict[str, Any]:
         applied = apply_revert(
             session, acts.revert, evidence=place, go_on=held, by=by, reason=_reasons(drifts)
         )
+    decided(acts.review.app, acts.review.cluster_uid, drifts)
     text = f"{len(applied.written)} written, {len(applied.deleted)} deleted"
     return {**applied.as_dict(), "next": text}
 
@@ -254,11 +277,13 @@ def verify(session: Session, acts: Acts, results: Mapping[str, Any]) -> dict[str
     there = {one.id for one in again.drifts}
     asked = acts.ids(Disposition.REVERT)
     stay = [name for name in asked if name in there]
+    gone = [one for one in acts.of(Disposition.REVERT) if one.id not in there]
+    resolved(acts.review.app, acts.review.cluster_uid, gone, again.taken_at)
     text = f"{len(asked) - len(stay)} of {len(asked)} reverted differences are gone"
     return {
         "ok": not stay,
         "sentence": f"{text}; {headline(again)}",
-        "gone": [name for name in asked if name not in there],
+        "gone": [one.id for one in gone],
         "stay": stay,
         "at": again.taken_at,
     }
@@ -276,7 +301,8 @@ def require_ok(results: Mapping[str, Any], verified: Mapping[str, Any] | None) -
 
 def alarm(acts: Acts, *, on: bool) -> None:
     """Raise DriftFound (exit 4) where differences are left that nobody decided about."""
-    left = len(acts.review.drifts) - len(acts.decided)
+    now = {one.id for one in acts.decided}
+    left = sum(one.id not in now and not is_decided(one) for one in acts.review.drifts)
     if on and left:
         raise DriftFound(
             headline(acts.review),

@@ -26,7 +26,7 @@ from pathlib import Path
 from opslib.core.clock import now, stamp
 from opslib.core.errors import InputError, OpslibError, Problems
 from opslib.drift.model import Decision, Disposition, Drift
-from opslib.drift.order import named
+from opslib.drift.order import is_decided, named
 
 ANSWERS = (Disposition.REVERT, Disposition.ADOPT, Disposition.IGNORE, Disposition.ESCALATE)
 WORDS = "|".join((*ANSWERS, Disposition.OPEN))
@@ -137,7 +137,7 @@ def _by_people(one: Drift) -> bool:
 
 
 def _is_new(one: Drift) -> bool:
-    return one.decision.disposition is Disposition.OPEN
+    return not is_decided(one)
 
 
 def read_entries(text: str, where: str) -> Iterator[Entry]:

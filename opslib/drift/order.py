@@ -67,7 +67,7 @@ def weight(one: Drift) -> Weight:
         return Weight.RUNS
     if one.key.kind == "ConfigMap" and one.path.startswith(("data", "binaryData")):
         return Weight.RUNS
-    if one.fight or one.note:
+    if one.fight:
         return Weight.FIGHT
     if one.difference is Difference.EXTRA:
         return Weight.OBJECT
@@ -82,7 +82,12 @@ def ordered(drifts: Iterable[Drift]) -> list[Drift]:
 
 def _rank(one: Drift) -> tuple[bool, int, int]:
     person = {True: 0, None: 1, False: 2}[one.attribution.person]
-    return one.decision.disposition is not Disposition.OPEN, weight(one), person
+    return is_decided(one), weight(one), person
+
+
+def is_decided(one: Drift) -> bool:
+    """Tell whether somebody's answer still holds; a difference that came back needs a new one."""
+    return one.decision.disposition not in {Disposition.OPEN, Disposition.REVERT}
 
 
 def moment(one: Drift) -> tuple[str, str]:

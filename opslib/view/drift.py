@@ -31,6 +31,7 @@ from opslib.drift.order import (
     when,
     who,
 )
+from opslib.drift.remember import Remembered
 from opslib.view import yamldiff
 from opslib.view.show import say
 from opslib.view.text import clean, columns, value
@@ -79,6 +80,19 @@ def summary(review: Review) -> None:
         say(clean(text), "bad")
     for gap in review.unread:
         say(clean(f"Not reviewed: {gap.what}: {gap.why}"), "bad")
+
+
+def since_last(found: Remembered) -> None:
+    """Say what is new since the last review, what is gone, and how long things take."""
+    for line in (*found.sentences(), *found.warnings):
+        say(clean(line))
+    if found.gone:
+        items = "".join(f"<li>{esc(line)}</li>" for line in found.gone[:PAGE])
+        left = len(found.gone) - PAGE
+        more = f"<p>… {left} more</p>" if left > 0 else ""
+        head = f"<summary>{len(found.gone)} gone since then</summary>"
+        page = f"<details open>{head}<ul>{items}</ul>{more}</details>"
+        display(page, clean("\n".join(found.gone[:PAGE])))
 
 
 def _facts(review: Review) -> list[tuple[str, str]]:
