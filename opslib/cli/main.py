@@ -16,6 +16,7 @@ from opslib import __version__
 from opslib.cli import (
     approve,
     demo,
+    driftacts,
     notify,
     plan,
     records_more,
@@ -60,6 +61,7 @@ app.command("plan")(plan.plan)
 app.command("apply")(plan.apply)
 app.command("check")(plan.check)
 app.command("watch")(watch.watch)
+app.add_typer(driftacts.app, name="drift")
 app.add_typer(rollout.app, name="rollout")
 app.command("run")(run_verb.run)
 app.add_typer(records_more.app, name="records")

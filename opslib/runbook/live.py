@@ -56,6 +56,7 @@ class Recorder:
         self._run: Any = None
         self._waiting: list[tuple[str, dict[str, Any]]] = []
         self._finish: Callable[[], str] | None = None
+        self._files: dict[str, str] = {}
         self._earlier()
         self._listen()
 
@@ -161,6 +162,12 @@ class Recorder:
             self._run.folder.event(name, **fields)
         self._waiting.clear()
 
+    def keep(self, name: str, text: str) -> None:
+        """Note a file for the record; on disk at once where the record has begun."""
+        self._files[name] = text
+        if self._run is not None:
+            self._run.folder.write(name, text)
+
     def arm(self, html_assets: Callable[[], str] | None) -> Path:
         """Write the record when the present cell has ended; return its folder."""
         if self._run is None:
@@ -175,6 +182,9 @@ class Recorder:
         from opslib.runbook.folder import RECORD  # noqa: PLC0415  # as above
 
         run, self._run = self._run, None
+        for name, text in self._files.items():
+            if not (run.folder.path / name).exists():
+                run.folder.write(name, text)
         run.parameters = {name: facts.to_plain(one, name) for name, one in self.typed.items()}
         run.nb = current.prepared(self._source, run, self.given)
         run.ending = self._fill(run.nb)
@@ -266,6 +276,13 @@ def event(name: str, /, **fields: Any) -> None:
     """Note an event of a person's session."""
     if _recorder:
         _recorder[0].event(name, **fields)
+
+
+def keep(name: str, text: str) -> bool:
+    """Note a file for the record of a person's session; False where none is left."""
+    for one in _recorder:
+        one.keep(name, text)
+    return bool(_recorder)
 
 
 def record(html_assets: Callable[[], str] | None = None) -> None:
