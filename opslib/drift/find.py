@@ -40,6 +40,7 @@ from opslib.reconcile.session import Session
 
 _COMMIT_PLACE = ("metadata", "annotations", COMMIT)
 _LEFT = " is left to "
+_UNNAMED = "no manager is named: a webhook set it once, or its entry was taken away"
 _GOING = ("metadata", "deletionTimestamp")
 
 Explained = tuple[str, str, str]
@@ -321,6 +322,8 @@ class _Finder:
         value = one.usual if declared else None
         if not declared and one.usual is not None:
             note = joined(note, f"undisturbed it is {one.usual}")
+        if not one.owners and not is_wiped(suspect.live, self._manager):
+            note = joined(note, _UNNAMED)
         live = _shown(suspect.live, one)
         drift = self._drift(suspect.target, kind, one.place, declared=value, live=live)
         self.drifts.append(replace(drift, note=note))
