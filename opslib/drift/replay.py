@@ -30,6 +30,7 @@ MOST_WRITES = 20_000
 """Writes kept of one object; of more, the older half is forgotten, as if the log began later."""
 
 MOST_SECONDS = 120
+_NAMESPACES = "namespaces"
 MOST_LABELS = 1000
 MOST_OPERATIONS = 500
 
@@ -269,11 +270,15 @@ class Replay:
                 self._by_namespace[namespace].append(track)
             if track.live is None or track.generated:
                 self._by_kind[group, plural].append(track)
-        self._names = {name.encode() for *_, name in tracks}
-        self._names |= {name.encode() for name in self._by_namespace if name}
+        self._named = {(place.encode(), name.encode()) for *_, place, name in tracks}
+        # A namespace is named alone, and by some clients within itself.
+        whole = {name.encode() for name in self._by_namespace if name}
+        whole |= {name.encode() for _, plural, _, name in tracks if plural == _NAMESPACES}
+        self._named |= {(place, name) for name in whole for place in (b"", name)}
         places = (track.key.namespace for found in self._by_kind.values() for track in found)
         self._places = {place.encode() for place in places}
-        words = sorted((re.escape(name) for name in self._names), key=len, reverse=True)
+        names = {name for _, name in self._named}
+        words = sorted((re.escape(name) for name in names), key=len, reverse=True)
         self._anywhere = re.compile(b"|".join(words)) if words else None
 
     def read(self, source: AuditSource) -> Coverage:
@@ -295,25 +300,27 @@ class Replay:
         if at < 0:
             return self._anywhere is not None and self._anywhere.search(line) is not None
         reference = line[at : line.find(b"}", at)]
+        found = _NAMESPACE.search(reference)
+        namespace = found[1] if found else b""
         name = _NAME.search(reference)
         if name is not None:
-            return name[1] in self._names
-        namespace = _NAMESPACE.search(reference)
-        return bool(self._places) and (namespace is None or namespace[1] in self._places)
+            return (namespace, name[1]) in self._named
+        return bool(self._places) and (not namespace or namespace in self._places)
 
     def add(self, request: Request) -> None:
         """Note one write."""
         if request.verb == "deletecollection":
             self._collection(request)
             return
-        place = (request.group, request.resource, request.namespace, request.name)
-        track = self._tracks.get(place)
+        whole = request.resource == _NAMESPACES and not request.group
+        namespace = "" if whole else request.namespace
+        track = self._tracks.get((request.group, request.resource, namespace, request.name))
         if track is not None:
             track.add(request)
         elif request.verb == "create" and not request.name:
             self._generated(request)
-        if (request.resource, request.group, request.verb) == ("namespaces", "", "delete"):
-            for one in self._by_namespace.get(request.name, ()) if request.name else ():
+        if whole and request.verb == "delete" and request.name:
+            for one in self._by_namespace.get(request.name, ()):
                 one.add_cascade(request, f"with its namespace {request.name}", sure=True)
 
     def _collection(self, request: Request) -> None:
