@@ -179,7 +179,7 @@ class History:
             if change[key] is None:
                 del data[key]
         for kept, _ in self.owners.values():
-            kept -= changed
+            kept.difference_update(changed)
         if applied is not None:
             self._own(manager, "Apply", applied, taken=bool(changed))
         elif changed:
