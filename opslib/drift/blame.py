@@ -126,10 +126,10 @@ class _History:
 
     def line_of(self, commit: str, path: str, field: _Field) -> int:
         """Return the line where a file declares the field with its value; 0 where it does not."""
-        for document in self._read(commit, path):
-            if field.is_of(document) and (line := field.line_in(document)):
-                return line
-        return 0
+        found = [one for one in self._read(commit, path) if field.is_of(one)]
+        # A kustomization may put objects into a namespace that their files do not name.
+        same = [one for one in found if field.is_at_home(one)] or found
+        return field.line_in(same[0]) if len(same) == 1 else 0
 
     def _read(self, commit: str, path: str) -> list[Document]:
         key = (commit, path)
@@ -165,12 +165,12 @@ class _Field:
         metadata = manifest.get("metadata") if isinstance(manifest, dict) else None
         if not isinstance(metadata, dict) or manifest.get("kind") != self.key.kind:
             return False
-        place = metadata.get("namespace") or self.key.namespace
-        return (
-            metadata.get("name") == self.key.name
-            and place == self.key.namespace
-            and group_of(str(manifest.get("apiVersion"))) == self.key.group
-        )
+        group = group_of(str(manifest.get("apiVersion")))
+        return metadata.get("name") == self.key.name and group == self.key.group
+
+    def is_at_home(self, document: Document) -> bool:
+        """Tell whether a document names the object's namespace, or none."""
+        return document.manifest["metadata"].get("namespace") in {None, "", self.key.namespace}
 
     def line_in(self, document: Document) -> int:
         """Return the line of the field in a document that has it with its value, or 0."""
