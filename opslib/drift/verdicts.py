@@ -28,6 +28,9 @@ from opslib.drift.wants import (
 )
 
 FOREVER: Moment = 1 << 62
+LOOSE: Moment = 2 * SECOND
+"""By how much a missing line may be out of the order of the others."""
+
 MOST_OTHERS = 5
 
 
@@ -42,7 +45,8 @@ class Horizon:
     def holes(self) -> list[Step]:
         """Return the times in which anything may have happened without being in the log."""
         found = [
-            Step(start, end or FOREVER, CAN.plain, UNLOGGED) for start, end in self.coverage.gaps
+            Step(start - LOOSE, end + LOOSE if end else FOREVER, CAN.plain, UNLOGGED)
+            for start, end in self.coverage.gaps
         ]
         if self.coverage.end < self.needed:
             found.append(Step(self.coverage.end + 1, FOREVER, CAN.plain, UNLOGGED))
