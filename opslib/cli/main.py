@@ -22,6 +22,7 @@ from opslib.cli import (
     rollout,
     sandbox,
     schedule,
+    seal,
     upgrade,
     watch,
 )
@@ -63,6 +64,7 @@ app.command("watch")(watch.watch)
 app.add_typer(rollout.app, name="rollout")
 app.command("run")(run_verb.run)
 app.add_typer(records_more.app, name="records")
+app.add_typer(seal.app, name="seal")
 app.add_typer(schedule.app, name="schedule")
 app.add_typer(notify.app, name="notify")
 app.command("approve")(approve.approve)
