@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from opslib.seal.certificates import Certificate
     from opslib.seal.controller import Controller
     from opslib.seal.pins import Pinned, Pins
+    from opslib.seal.sealed import Declared
 
 
 @dataclass(frozen=True)
@@ -89,10 +90,7 @@ class Flags:
 
     def certificate(self, pinned: Pinned | None) -> Certificate:
         """Return the certificate to seal with; warnings are told."""
-        place = self.cert
-        if not place and pinned and pinned.certificate:
-            local = "://" not in pinned.certificate
-            place = str(self.pins.file.parent / pinned.certificate) if local else pinned.certificate
+        place = self.cert or (self.pins.certificate_of(pinned) if pinned else "")
         one, told = fetching.certificate(place, lambda: self.controller(pinned), pinned)
         for text in told:
             say(f"warning: {text}")
@@ -304,12 +302,19 @@ def validate(flags: Flags) -> None:
 
 def re_encrypt(flags: Flags) -> None:
     """Let the controller seal the values of each file anew; all else of a file stays."""
-    from opslib.seal import reencrypt
+    from opslib.seal import certificates, reencrypt
 
     controller = flags.controller(_only(flags))
+    newest = certificates.parse(controller.certificate(), controller.name)
+
+    def anew(one: Declared) -> dict[str, str]:
+        return controller.rotate(one.manifest)
+
     writes: list[tuple[Path | None, str]] = []
     for data, where in inputs(flags):
-        made = reencrypt.renewed_text(data, where, controller.rotate)
+        made = reencrypt.renewed_text(
+            data, where, lambda one: controller.rotate(one.manifest), newest
+        )
         in_place = Path(where) if flags.files and flags.output is None else flags.output
         writes.append((in_place, made))
     give(writes)

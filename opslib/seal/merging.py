@@ -77,8 +77,12 @@ class Merge:
         file.noting = self.noting is not None
         made: dict[str, notes.Note] | None = None
         if self.noting:
-            note = sealing.note_for(target.label, self.certificate, self.noting)
-            made = dict.fromkeys(fresh, note)
+            known_notes, _ = target.read_notes()
+            again = sealing.note_again
+            made = {
+                key: again(known_notes.get(key), target.label, self.certificate, self.noting)
+                for key in fresh
+            }
         if fresh:
             file.set(fresh, made)
         for part in ("labels", "annotations"):

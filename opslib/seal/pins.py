@@ -71,6 +71,11 @@ class Pins:
             f"no cluster {name} is pinned", where=str(self.file), expected=f"one of: {known}"
         )
 
+    def certificate_of(self, one: Pinned) -> str:
+        """Return where the certificate of a cluster is; "" is the controller."""
+        local = one.certificate and "://" not in one.certificate
+        return str(self.file.parent / one.certificate) if local else one.certificate
+
     def of_file(self, path: Path) -> tuple[Pinned, ...]:
         """Return the clusters that a file of the repository is for, the nearest folder's."""
         place = path.resolve()

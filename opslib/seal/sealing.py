@@ -9,7 +9,7 @@ from __future__ import annotations
 import getpass
 import subprocess
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import date, timedelta
 from typing import Any
 
@@ -167,6 +167,16 @@ def note_for(label: bytes, certificate: Certificate, noting: Noting) -> notes.No
     return notes.Note(
         certificate.fingerprint, notes.note_label(label), noting.today, noting.by, noting.rotate
     )
+
+
+def note_again(
+    old: notes.Note | None, label: bytes, certificate: Certificate, noting: Noting
+) -> notes.Note:
+    """Return the note of a value that replaces another: the time until its rotation stays."""
+    fresh = note_for(label, certificate, noting)
+    if old is None or old.rotate is None or fresh.rotate is not None:
+        return fresh
+    return replace(fresh, rotate=noting.today + (old.rotate - old.sealed))
 
 
 def _template(place: Place, own: dict[str, str]) -> dict[str, Any]:
