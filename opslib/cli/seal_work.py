@@ -115,7 +115,7 @@ class Flags:
 
     def default_namespace(self) -> str:
         """Return the namespace of the kubeconfig's context; "default" where there is none."""
-        if self.kubeconfig is None and self.context is None and not _has_kubeconfig():
+        if not (self.kubeconfig or self.context or _has_kubeconfig()):
             return "default"
         from opslib.kube.kubeconfig import access
 
@@ -125,6 +125,11 @@ class Flags:
             if self.kubeconfig or self.context:
                 raise
             return "default"
+
+    def known_namespace(self) -> str:
+        """Return the namespace of the kubeconfig; "" where there is no kubeconfig."""
+        known = self.kubeconfig or self.context or _has_kubeconfig()
+        return self.default_namespace() if known else ""
 
     def noting(self) -> sealing.Noting | None:
         """Return what the notes are to say; None where none are wanted."""
@@ -228,7 +233,13 @@ def raw(flags: Flags) -> None:
     scope = flags.asked_scope or Scope.STRICT
     namespace = flags.namespace
     if scope is not Scope.CLUSTER:
-        namespace = namespace or flags.default_namespace()
+        namespace = namespace or flags.known_namespace()
+        if not namespace:
+            raise InputError(
+                f"--raw with the scope {scope} needs --namespace",
+                where="--namespace",
+                hint="the value can be unsealed in this namespace only",
+            )
         if not flags.name and scope is Scope.STRICT:
             raise InputError(
                 f"--raw with the scope {scope} needs --name",
