@@ -111,8 +111,11 @@ class _Judge:
             found = wire.label_hash(private.key, data)
             if found is None:
                 continue
+            copied = list(self._copied(one, key, text, note))
             if found == _hash(one.label):
                 yield from self._body(one, key, text, note, private)
+            elif copied:
+                yield from copied
             elif found in self._labels:
                 label = notes.note_label(self._labels[found])
                 yield from of_label(one, key, label, "as its key shows")
@@ -138,7 +141,10 @@ class _Judge:
                 one, key, Cause.EDITED, "its ciphertext is not whole: edited, or cut off", AGAIN
             )
             return
-        if self._changed(one, key, text, note):
+        changed = self._changed(one, key, text, note)
+        if changed and changed.cause is Cause.SWAPPED:
+            yield changed
+        elif changed:
             what = "it unseals, but is not what was noted: another tool sealed it"
             yield about(one, key, Cause.UNNOTED, what, severity="warning")
 

@@ -17,6 +17,8 @@ _BEGINS = ("AI", "AQ", "AY", "Ag", "BA")
 """How base64 of these lengths begins."""
 _SMALLEST = 196
 """Characters of the shortest sealed value: for a key of 1024 bits, of an empty value."""
+_LETTERS = 40
+"""Of the 64 letters of base64, random bytes of this length have nearly all."""
 _EDIT = 64
 """Characters by which an edited ciphertext may differ from the noted length, and still be one."""
 
@@ -68,7 +70,7 @@ def of_value(one: Declared, key: str, text: str, note: Note | None) -> Finding |
         cut = shorter or "cut off" in str(error)
         what = f"its ciphertext is cut off{shorter}" if shorter else str(error)
         return about(one, key, Cause.TRUNCATED if cut else Cause.NOT_BASE64, what, _GIT)
-    if _readable(data):
+    if _readable(data) or len(set(joined)) < _LETTERS:
         return _plaintext(one, key)
     what = "its ciphertext begins with no length of an RSA key: edited by hand"
     return about(one, key, Cause.EDITED, what, _GIT)

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import base64
 import binascii
+import functools
 import json
 import re
 import zlib
@@ -33,7 +34,10 @@ def refuse(
     """
     if not texts:
         return
-    forms = {key: list(_forms(value, f"{name}/{key}")) for key, value in values.items()}
+    forms = {
+        key: value.used_by(functools.partial(_forms, label=f"{name}/{key}"))
+        for key, value in values.items()
+    }
     for place, text in texts.items():
         for key in _found(text, forms):
             raise InputError(
@@ -52,9 +56,12 @@ def _found(text: str, forms: Mapping[str, list[re.Pattern[str]]]) -> Iterator[st
         yield from _copied(one, forms)
 
 
-def _forms(value: SecretBytes, label: str) -> Iterator[re.Pattern[str]]:
+def _forms(raw: bytes, label: str) -> list[re.Pattern[str]]:
+    return list(_patterns(raw, label))
+
+
+def _patterns(raw: bytes, label: str) -> Iterator[re.Pattern[str]]:
     """Yield patterns for a value as text, as a JSON string, in base64 and in hex."""
-    raw = value.reveal()
     if len(raw) > 2:
         coded = re.escape(base64.b64encode(raw).decode().rstrip("="))
         yield re.compile(f"(?<![{_BASE64}]){coded}(?![{_BASE64}])" if len(raw) < 12 else coded)

@@ -10,7 +10,6 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from opslib.core.errors import InputError
-from opslib.core.secrecy import note_object
 from opslib.seal import leaks
 from opslib.seal.reading import items_of, read_documents
 from opslib.seal.secretbytes import SecretBytes
@@ -51,8 +50,6 @@ def read_secrets(data: bytes, where: str) -> list[Secret]:
     proper Secret: a value that is not base64, another kind, a field that no Secret has.
     """
     documents = [item for one in read_documents(data, where) for item in items_of(one)]
-    for document in documents:  # before any error: what is printed from here on knows the values
-        note_object(document.manifest)
     if not documents:
         raise InputError(
             "there is no Secret in the input",

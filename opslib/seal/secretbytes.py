@@ -6,11 +6,15 @@ copies, hashes, iteration. A traceback with local variables shows that repr fail
 
 from __future__ import annotations
 
+import base64
 import hmac
-from typing import NoReturn, SupportsIndex
+import sys
+from collections.abc import Callable
+from typing import NoReturn, SupportsIndex, TypeVar
 
 from opslib.core import secrecy
 
+_T = TypeVar("_T")
 _REFUSED = "a secret value is not shown, copied or stored; reveal() hands it out"
 
 
@@ -22,11 +26,25 @@ class SecretBytes:
     def __init__(self, value: bytes | str, label: str) -> None:
         self._value = value.encode() if isinstance(value, str) else bytes(value)
         self.label = label
-        secrecy.note(self._value, label)
+        if secrecy.REGISTRY.tell is not None or "ipykernel" in sys.modules:
+            self._note()  # in a kernel anything may be shown, a traceback with variables too
 
     def reveal(self) -> bytes:
-        """Return the value."""
+        """Return the value; it is noted as secret before it is handed out."""
+        self._note()
         return self._value
+
+    def used_by(self, work: Callable[[bytes], _T]) -> _T:
+        """Let a function of this room use the value, which then is not handed out."""
+        return work(self._value)
+
+    def _note(self) -> None:
+        """Note the value for the masks of records; binary ones in the form they are shown in."""
+        try:
+            text = self._value.decode()
+        except UnicodeDecodeError:
+            text = base64.b64encode(self._value).decode()
+        secrecy.note(text, self.label)
 
     def __len__(self) -> int:
         return len(self._value)

@@ -97,7 +97,8 @@ class Sealer:
         """Seal one value."""
         session = os.urandom(_SESSION)
         rsa = self._key.encrypt(session, self._padding)
-        body = AESGCM(session).encrypt(_NONCE, value.reveal(), None)
+        cipher = AESGCM(session)
+        body = value.used_by(lambda clear: cipher.encrypt(_NONCE, clear, None))
         return len(rsa).to_bytes(2, "big") + rsa + body
 
 

@@ -147,6 +147,7 @@ def test_no_traceback_shows_the_value() -> None:
     value = SecretBytes("s3cret-of-the-house", "db/password")
     assert "s3cret" not in saferepr(value)
     assert "s3cret" not in pretty_or_refused(value)
+    assert value.reveal()
     assert "s3cret-of-the-house" in {known.value for known in secrecy.REGISTRY.known()}
 
 
