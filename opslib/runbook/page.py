@@ -22,6 +22,9 @@ _SEVERITY = [
     *(Outcome.RUNNING, Outcome.OK, Outcome.SKIPPED, Outcome.NEVER_RUN),
 ]
 
+_LONG = 600
+"""Characters of a list in the report from which on a reader has it from result.json."""
+
 Data = dict[str, Any]
 
 _ANSI = re.compile(r"\x1b\[[0-9;]*m")
@@ -94,6 +97,8 @@ def _text(value: Any) -> str:
     if is_plan(value):  # the cell that showed it has it as a table
         counted = f"{len(value[CHANGES])}, one by one in result.json"
         value = {**value, CHANGES: counted}
+    if isinstance(value, list) and len(shown := json.dumps(value, ensure_ascii=False)) > _LONG:
+        return f"{len(value)} entries ({len(shown):,} characters), one by one in result.json"
     if isinstance(value, dict) and all(not isinstance(one, dict | list) for one in value.values()):
         return "\n".join(f"{name}: {_text(one)}" for name, one in value.items())
     return json.dumps(value, ensure_ascii=False)

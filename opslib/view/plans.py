@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from opslib.reconcile.plan import Action, Change, Plan
+from opslib.reconcile.remains import parts_of
 from opslib.view.text import clean, columns, styled, value
 
 if TYPE_CHECKING:
@@ -120,6 +121,7 @@ def plan_view(planned: Planned) -> gates.Plan:
         destructive=bool(gone),
         empty=not plan.writes,
         cluster=plan.cluster_uid,
+        part_hashes=parts_of(planned.prepared),
     )
 
 

@@ -32,6 +32,7 @@ HEAVY = (
 VERBS = ("upgrade", "plan", "apply", "check", "watch", "run", "demo")
 GROUPS = {
     "sandbox": ("up", "down", "status", "env"),
+    "drift": ("list", "explain", "revert", "adopt", "ignore", "escalate"),
     "rollout": ("status", "history", "undo", "describe", "logs"),
     "records": ("list", "show", "diff", "gallery", "verify", "export"),
     "schedule": ("list", "render"),

@@ -1,0 +1,125 @@
+"""Measure sealing in bulk beside the real kubeseal, and exchange values with upstream's code.
+
+``python -m tests.bench.seal [ROUNDS]`` writes outputs/bench/seal.json. 1,000 Secrets of 3 keys,
+for a key of 4096 bits, by whole processes that read a file: opslib with all in one call (with
+and without its notes), kubeseal with all in one stream, and a sample of one kubeseal process
+each. Then 10,000 random values for each of the three scopes, sealed here and unsealed by
+upstream's crypto package, and the other way.
+"""
+
+from __future__ import annotations
+
+import base64
+import random
+import sys
+import tempfile
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from opslib.seal.wire import Scope
+from tests.seal import parts
+from tests.seal.test_interop import exchange
+
+from .measure import Took, alternating, machine, ratio, run, table, write
+
+SECRETS, KEYS = 1000, 3
+VALUES = 10_000
+SAMPLE = 40
+"""Processes of kubeseal that are timed one by one; the rest is taken to be like them."""
+ROUNDS = 7
+OURS = "opslib seal, all in one call"
+PLAIN = "opslib seal --no-notes, all in one call"
+STREAM = "kubeseal, all in one stream"
+EACH = f"kubeseal, one process each (of {SAMPLE}, taken {SECRETS // SAMPLE} times)"
+
+
+def _documents(seed: int) -> list[str]:
+    rng = random.Random(seed)  # noqa: S311  # test values
+    made = []
+    for number in range(SECRETS):
+        rows = "".join(
+            f"  key-{key}: {base64.b64encode(rng.randbytes(24)).decode()}\n" for key in range(KEYS)
+        )
+        made.append(
+            f"apiVersion: v1\nkind: Secret\nmetadata:\n  name: secret-{number}\n"
+            f"  namespace: team-{number % 20}\n  labels:\n    app: app-{number}\n"
+            f"type: Opaque\ndata:\n{rows}"
+        )
+    return made
+
+
+def bulk(folder: Path, rounds: int) -> dict[str, dict[str, Any]]:
+    """Time whole processes in turn; nothing is compared that did not write all its output."""
+    pair = parts.pair(4096)
+    cert, whole, out = folder / "cert.pem", folder / "all.yaml", folder / "out.yaml"
+    cert.write_bytes(pair.cert)
+    documents = _documents(5)
+    whole.write_text("---\n".join(documents))
+    for number, text in enumerate(documents[:SAMPLE]):
+        (folder / f"{number}.yaml").write_text(text)
+    env = {"PATH": "/usr/bin:/bin", "HOME": str(folder), "KUBECONFIG": str(folder / "none")}
+    kubeseal = [str(parts.kubeseal()), "--cert", str(cert), "--format", "yaml"]
+    opslib = [sys.executable, "-m", "opslib", "seal", "--cert", str(cert), "--format", "yaml"]
+
+    def all_at_once(*words: str) -> Callable[[], Took]:
+        def one() -> Took:
+            out.unlink(missing_ok=True)
+            took = run([*words, "-f", str(whole), "-w", str(out)], env)
+            count = out.read_text().count("kind: SealedSecret\n")
+            if count != SECRETS:
+                raise SystemExit(f"{words[0]} wrote {count} of {SECRETS}")
+            return took
+
+        return one
+
+    def one_by_one() -> Took:
+        times = [
+            run([*kubeseal, "-f", str(folder / f"{n}.yaml"), "-w", str(out)], env)
+            for n in range(SAMPLE)
+        ]
+        seconds = sum(one.seconds for one in times) * SECRETS / SAMPLE
+        return Took(seconds, max(one.peak for one in times))
+
+    return alternating(
+        {
+            OURS: all_at_once(*opslib),
+            PLAIN: all_at_once(*opslib, "--no-notes"),
+            STREAM: all_at_once(*kubeseal),
+            EACH: one_by_one,
+        },
+        rounds,
+        only={EACH: 2},
+    )
+
+
+def main(rounds: int = ROUNDS) -> None:
+    """Measure, and write the results."""
+    with tempfile.TemporaryDirectory() as place:
+        results = bulk(Path(place), rounds)
+        pair = parts.pair(2048)
+        exchanged = {}
+        for scope in Scope:
+            done, wrong = exchange(pair, Path(place), scope, VALUES)
+            exchanged[str(scope)] = {"exchanges": done, "mismatches": wrong}
+            print(f"{scope}: {done} exchanges, {wrong} mismatches", flush=True)
+    document = {
+        **machine(),
+        "secrets": SECRETS,
+        "keys_of_each": KEYS,
+        "rounds": rounds,
+        "results": results,
+        "times_as_long": {
+            "kubeseal one process each": ratio(results, EACH, OURS),
+            "kubeseal in one stream": ratio(results, STREAM, OURS),
+        },
+        "exchanged": exchanged,
+    }
+    path = write("seal", document)
+    print(table(results))
+    print(f"times as long as opslib: {document['times_as_long']}")
+    print(f"written: {path}")
+
+
+if __name__ == "__main__":
+    main(int(sys.argv[1]) if len(sys.argv) > 1 else ROUNDS)
