@@ -43,6 +43,21 @@ def test_the_documented_example_is_one() -> None:
     read = load_appfile(page.split("```yaml\n")[1].split("```")[0], "opslib.yaml")
     assert read.depends_on == ("platform",)
     assert read.leave[0].to == "KEDA"
+    whole, part = read.ignore
+    assert (whole.fields, str(whole.target)) == ((), "ConfigMap production/scratch-*")
+    assert str(part.fields[0]) == 'metadata.annotations["example.com/note"]'
+    assert part.expires == date(2027, 1, 31)
+    assert part.reason == "written by the ticket system"
+
+
+def test_all_fields_may_be_written_as_a_star() -> None:
+    """``["*"]`` and no fields at all are the same; beside others a star is no path."""
+    text = HEAD + "ignore:\n- target: {kind: A}\n  reason: r\n  expires: 2027-01-01\n"
+    for fields in ("", "  fields: ['*']\n"):
+        (one,) = load_appfile(text + fields, "opslib.yaml").ignore
+        assert one.fields == ()
+    with pytest.raises(OpslibError, match="not the path"):
+        load_appfile(text + "  fields: ['*', spec]\n", "opslib.yaml")
 
 
 @pytest.mark.parametrize(
@@ -64,6 +79,8 @@ def test_the_documented_example_is_one() -> None:
         ),
         (GOOD.replace("namespace: production", "namspace: production"), 5, "namspace"),
         (HEAD + "leave: [\n", 4, "YAML"),
+        (HEAD + "ignore:\n- target: {kind: A}\n  reason: r\n", 4, "no expires"),
+        (HEAD + "ignore:\n- target: {kind: A}\n  to: me\n", 5, "to"),
         (GOOD + "---\n" + HEAD, 0, "exactly one"),
     ],
 )
