@@ -69,7 +69,7 @@ def drift_of(row: Mapping[str, Any]) -> Drift:
         fight=_fight(row["fight"]),
         first_seen=row["first_seen"],
         since=row["since"],
-        decision=_decision(row["decision"]),
+        decision=decision_of(row["decision"]),
     )
 
 
@@ -157,5 +157,6 @@ def _fight(row: Mapping[str, Any] | None) -> Fight | None:
     return Fight(**{**row, "writers": tuple(row["writers"])}) if row else None
 
 
-def _decision(row: Mapping[str, Any]) -> Decision:
+def decision_of(row: Mapping[str, Any]) -> Decision:
+    """Read a decision back."""
     return Decision(**{**row, "disposition": Disposition(row["disposition"])})

@@ -94,6 +94,11 @@ class Mirror:
         self._trees: dict[str, Snapshot] = {}
         self._ref = "" if source.ref == "HEAD" else source.ref
 
+    @property
+    def git(self) -> Git:
+        """Git on the mirror, for this room."""
+        return self._git
+
     @classmethod
     def open(cls, source: Source, *, progress: Progress = SILENT) -> Mirror:
         """Check a source's address, ref and path, without network.
