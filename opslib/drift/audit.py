@@ -19,7 +19,7 @@ import orjson
 
 from opslib.core.errors import OpslibError
 from opslib.drift.auditfiles import LogFile, command_stream, log_files
-from opslib.drift.moments import Moment, moment_of, shown
+from opslib.drift.moments import Moment, moment_of, shown, shown_exactly
 
 CHUNK = 1 << 20
 MAX_LINE = 32 << 20
@@ -73,11 +73,6 @@ class Coverage:
     def is_empty(self) -> bool:
         return self.end == NEVER
 
-    def sees(self, at: Moment) -> None:
-        """Note the time of one event."""
-        self.start = min(self.start or at, at)
-        self.end = max(self.end, at)
-
     def text(self) -> str:
         """Say in one line what the log covers."""
         if self.is_empty:
@@ -98,7 +93,8 @@ class Scan:
         self.coverage = Coverage()
         self._before: LogFile | None = None  # the file before this one, until a time is seen
         self._current: LogFile | None = None
-        self._last: Moment = NEVER  # the newest time seen
+        self._ended: Moment = NEVER  # the newest time of the files before this one
+        self._newest, self._oldest = "", "A"  # times as texts; every time is before "A"
         self._torn = False  # something is missing, and no time was seen after it yet
 
     def events(self) -> Iterator[Mapping[str, Any]]:
@@ -110,24 +106,22 @@ class Scan:
             lines = self._command() if self.source.path is None else self._files(self.source.path)
             for line in lines:
                 self.coverage.lines += 1
-                yield from self._read(line)
+                # Every line is read, to know that it is whole.
+                try:
+                    node = orjson.loads(line)
+                    events = [node] if "auditID" in node else list(_unwrapped(node, 0))
+                except (orjson.JSONDecodeError, RecursionError, TypeError):
+                    self.coverage.broken += 1
+                    self._tear()
+                    continue
+                for event in events:
+                    self._sees(event)
+                    yield event
         except (OSError, EOFError, OpslibError) as error:
             what = getattr(error, "strerror", None) or getattr(error, "what", None) or error
             self._problem(f"the audit log cannot be read: {what}")
             self._tear()
-
-    def _read(self, line: bytes) -> Iterator[Mapping[str, Any]]:
-        """Yield the events of one line. Every line is read, to know that it is whole."""
-        try:
-            node = orjson.loads(line)
-            events = [node] if "auditID" in node else list(_unwrapped(node, 0))
-        except (orjson.JSONDecodeError, RecursionError, TypeError):
-            self.coverage.broken += 1
-            self._tear()
-            return
-        for event in events:
-            self._sees(_when(event))
-            yield event
+        self.coverage.end = moment_of(self._newest)
 
     def _command(self) -> Iterator[bytes]:
         self.coverage.files = 1
@@ -153,6 +147,7 @@ class Scan:
     def _file(self, one: LogFile) -> Iterator[bytes]:
         self.coverage.files += 1
         self._before, self._current = self._current, one
+        self._ended = moment_of(self._newest)
         try:
             with one.open() as stream:
                 yield from self._lines(stream)
@@ -194,22 +189,37 @@ class Scan:
         """Note that something is missing here."""
         if not self._torn:
             self._torn = True
-            self.coverage.gaps.append((self._last, NEVER))
+            self.coverage.gaps.append((moment_of(self._newest), NEVER))
 
-    def _sees(self, at: Moment) -> None:
-        if not at:
-            return
-        self.coverage.sees(at)
+    def _sees(self, event: Mapping[str, Any]) -> None:
+        """Note the time of an event: when it was written, or else when the request came."""
+        stamp = event.get("stageTimestamp") or event.get("requestReceivedTimestamp")
+        if type(stamp) is not str or len(stamp) != 27 or stamp[-1] != "Z":
+            at = moment_of(stamp)
+            if not at:
+                return
+            stamp = shown_exactly(at)
+        # As the API server writes them, times are in the order of their texts.
+        self._newest = max(self._newest, stamp)
+        if stamp < self._oldest:
+            self._oldest = stamp
+            self.coverage.start = moment_of(stamp)
+        if self._torn or self._before:
+            self._closes(moment_of(stamp))
+
+    def _closes(self, at: Moment) -> None:
+        """Note that the log goes on: after a gap, or in another file."""
+        newest = moment_of(self._newest)
         if self._before and self._current:
             if self._before.lacks_next(self._current, at):
-                self.coverage.gaps.append((self._last, at))
+                self.coverage.gaps.append((min(self._ended, at), max(self._ended, at)))
                 self._problem(f"what follows {self._before.path.name} is missing")
             self._before = None
         if self._torn:
             self._torn = False
-            gap = next(n for n, (_, end) in enumerate(self.coverage.gaps) if end == NEVER)
-            self.coverage.gaps[gap] = (self.coverage.gaps[gap][0], at)
-        self._last = max(self._last, at)
+            open_ended = (n for n, (_, end) in enumerate(self.coverage.gaps) if end == NEVER)
+            gap = next(open_ended)
+            self.coverage.gaps[gap] = (self.coverage.gaps[gap][0], max(at, newest))
 
     def _problem(self, text: str) -> None:
         if text not in self.coverage.problems:
@@ -230,9 +240,3 @@ def _unwrapped(node: Any, depth: int) -> Iterator[Mapping[str, Any]]:
     elif isinstance(node, dict):
         for name in _WRAPPED:
             yield from _unwrapped(node.get(name), depth + 1)
-
-
-def _when(event: Mapping[str, Any]) -> Moment:
-    """Return when an event was written, or else when the request came."""
-    stamp = event.get("stageTimestamp") or event.get("requestReceivedTimestamp")
-    return moment_of(stamp)

@@ -175,7 +175,7 @@ class Track:
             return
         there, metadata = _metadata(request.body)
         labels = metadata.get("labels") if there else None
-        if request.verb in {"create", "update"}:
+        if request.verb in {"create", "update"} or request.code == 201:
             self.labels.append((labels or {}) if there else None)
         elif not isinstance(request.body, dict):
             self.labels.append(None)

@@ -14,9 +14,10 @@ from opslib.core.hashes import canonical_json
 from opslib.core.model import Revision
 from opslib.drift.attribute import attribute
 from opslib.drift.audit import AuditSource
+from opslib.drift.blame import declared
 from opslib.drift.find import Found, find, grouped
 from opslib.drift.ignoring import Rule, ignoring, rules_of
-from opslib.drift.model import Drift, Review
+from opslib.drift.model import Drift, Plane, Review
 from opslib.drift.planes import Source, looked_at
 from opslib.reconcile.inventory import read_inventory
 from opslib.reconcile.planned import Planned
@@ -91,6 +92,7 @@ def taken(
         kinds=session.discovery,
         read_at=at,
     )
+    drifts = declared(session.mirror, chosen.revision.commit, drifts)
     more, unread, said = looked_at(planes)
     kept, ignored = ignoring(more, chosen.rules)
     told = ((str(one.key), one.path, reason) for one, reason in ignored)
@@ -107,7 +109,7 @@ def taken(
         tuple(dict.fromkeys((*chosen.warnings, *plan.warnings, *found.warnings))),
         found.objects,
         covered,
-        said,
+        {str(Plane.OBJECTS): "compared", str(Plane.SECRETS): "compared", **said},
     )
     return Taken(review, planned, found)
 
