@@ -23,6 +23,7 @@ from opslib.drift.scalers import Scalers
 from opslib.drift.secrets import sealed_drifts
 from opslib.drift.weigh import Defaults, Scale, Suspect, Weighed, is_wiped
 from opslib.kube.client import Cluster
+from opslib.kube.discovery import Kind
 from opslib.kube.pace import workers
 from opslib.reconcile.app import COMMIT
 from opslib.reconcile.desired import Target
@@ -39,6 +40,8 @@ from opslib.reconcile.session import Session
 
 _COMMIT_PLACE = ("metadata", "annotations", COMMIT)
 _LEFT = " is left to "
+_UNNAMED = "no manager is named: a webhook set it once, or its entry was taken away"
+_MAYBE_SCALED = "an autoscaler may have set it: these may not be read"
 _GOING = ("metadata", "deletionTimestamp")
 
 Explained = tuple[str, str, str]
@@ -121,10 +124,16 @@ class _Finder:
         self._scalers = Scalers(cluster, session.discovery, prepared)
         self._suspects: dict[ResourceKey, Suspect] = {}
         self._quiet: list[tuple[Target, Manifest, tuple[Place, ...]]] = []
+        self._unasked: list[PlanProblem] = []
         self.drifts: list[Drift] = []
         self.explained: list[Explained] = []
         self.unread: list[Unread] = []
         self.warnings: list[str] = []
+        place = f"/configmaps/{prepared.app.inventory}"
+        reason = next((why for path, why in forbidden.items() if path.endswith(place)), "")
+        self._no_inventory = bool(reason)
+        if reason:
+            self.unread.append(Unread("the app's inventory", reason))
 
     # -- what the plan tells
 
@@ -148,12 +157,26 @@ class _Finder:
         for problem in plan.problems:
             self._unplanned(problem)
         if waiting:
-            more = f" and {len(waiting) - 1} others" if len(waiting) > 1 else ""
-            self.warnings.append(f"not applied yet: {waiting[0]}{more}")
+            self.warnings.append(f"not applied yet: {_few(waiting)}")
+        if self._unasked:
+            first = self._unasked[0]
+            keys = [problem.key for problem in self._unasked]
+            self.warnings.append(f"no plan can be made of {_few(keys)}: {first.message}")
+
+    def _scaled(self, place: Place) -> str:
+        """Say that replicas may be an autoscaler's, where these may not be read."""
+        hidden = any(path.endswith("/horizontalpodautoscalers") for path in self._forbidden)
+        return _MAYBE_SCALED if hidden and place == ("spec", "replicas") else ""
 
     def _was_applied(self, key: ResourceKey) -> bool:
+        """Tell whether an object was there once: what never was is not gone."""
         inventory = self._prepared.inventory
-        return key in inventory.objects or inventory.commit == self._prepared.plan.revision.commit
+        if key in inventory.objects or inventory.commit == self._prepared.plan.revision.commit:
+            return True
+        # Where the inventory may not be read, the objects that are there speak for the others.
+        return self._no_inventory and any(
+            not is_wiped(live, self._manager) for live in self._prepared.live.values()
+        )
 
     def _hidden(self, target: Target) -> bool:
         """Note a declared object that may not be read: whether it is there is not known."""
@@ -204,7 +227,7 @@ class _Finder:
             kind = Difference.ADDED
         drift = self._drift(target, kind, one.place, declared=one.after, live=one.before)
         origin = drift.origin and replace(drift.origin, line=one.line or drift.origin.line)
-        note = change.reason if change.action is Action.REPLACE else ""
+        note = change.reason if change.action is Action.REPLACE else self._scaled(one.place)
         version = change.resource_version or drift.resource_version
         return replace(drift, path=one.path, origin=origin, note=note, resource_version=version)
 
@@ -216,11 +239,11 @@ class _Finder:
             if self._hidden(target):
                 return
             if self._was_applied(problem.key):
-                self._missing(target, problem.message)
+                self._missing(target, "" if self._no_inventory else problem.message)
             else:
                 self.unread.append(Unread(str(problem.key), problem.message))
             return
-        self.warnings.append(f"{problem.key}: no plan can be made of it: {problem.message}")
+        self._unasked.append(problem)
         self._look(target, live, whole=True)
 
     # -- what no plan shows
@@ -246,7 +269,7 @@ class _Finder:
             elif not value_at(self._body(target, live), one.place)[0]:
                 left.append(one)
         wiped = is_wiped(live, self._manager)
-        if wiped:
+        if wiped and self._was_applied(target.key):
             self.warnings.append(
                 f"{target.key}: the entry of {self._manager} in its managedFields was removed: "
                 "who owns what of it cannot be told"
@@ -271,12 +294,21 @@ class _Finder:
                 weighed = job.result()
                 defaults.learn(weighed.asked)
                 self._take(weighed)
+        refused: dict[Kind, tuple[str, list[ResourceKey]]] = {}
         for target, live, covered in self._quiet:
-            if defaults.strange(target.key, live):
-                body = self._body(target, live)
-                weighed = scale.target(Suspect(target, body, live, covered=covered))
-                defaults.learn(weighed.asked)
-                self._take(weighed)
+            if not defaults.strange(target.key, live):
+                continue
+            if target.kind in refused:
+                refused[target.kind][1].append(target.key)
+                continue
+            body = self._body(target, live)
+            weighed = scale.target(Suspect(target, body, live, covered=covered))
+            defaults.learn(weighed.asked)
+            self._take(weighed)
+            if weighed.trouble:
+                refused[target.kind] = weighed.trouble, [target.key]
+        for trouble, keys in refused.values():
+            self.warnings.append(f"what nobody owns of {_few(keys)} was not checked: {trouble}")
 
     def _take(self, weighed: Weighed) -> None:
         suspect = weighed.suspect
@@ -296,6 +328,9 @@ class _Finder:
         value = one.usual if declared else None
         if not declared and one.usual is not None:
             note = joined(note, f"undisturbed it is {one.usual}")
+        if not one.owners and not is_wiped(suspect.live, self._manager):
+            note = joined(note, _UNNAMED)
+        note = joined(note, self._scaled(one.place))
         live = _shown(suspect.live, one)
         drift = self._drift(suspect.target, kind, one.place, declared=value, live=live)
         self.drifts.append(replace(drift, note=note))
@@ -348,6 +383,10 @@ class _Finder:
             place,
             note,
         )
+
+
+def _few(keys: Sequence[ResourceKey]) -> str:
+    return str(keys[0]) + (f" and {len(keys) - 1} others" if len(keys) > 1 else "")
 
 
 def _without_commit(one: FieldChange) -> FieldChange | None:

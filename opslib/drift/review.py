@@ -3,20 +3,28 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterator
-from dataclasses import dataclass, field
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
 
 from opslib.core.clock import stamp
 from opslib.core.errors import OpslibError
 from opslib.core.model import Revision
-from opslib.drift.find import Found, find
-from opslib.drift.ignoring import Rule, rules_of
-from opslib.drift.model import Review
+from opslib.drift.attribute import attribute
+from opslib.drift.audit import AuditSource
+from opslib.drift.blame import declared
+from opslib.drift.bounds import bounded
+from opslib.drift.find import Found, find, grouped
+from opslib.drift.ignoring import Rule, ignoring, rules_of
+from opslib.drift.ledger import Ledger
+from opslib.drift.model import Drift, Plane, Review
+from opslib.drift.planes import Source, looked_at
 from opslib.reconcile.inventory import read_inventory
 from opslib.reconcile.planned import Planned
 from opslib.reconcile.repofiles import appfile_at
 from opslib.reconcile.session import Session
 
+AuditLog = AuditSource | str | Path | Sequence[str] | None
 MOST_PENDING = 50
 """So many commits that are not applied yet are counted."""
 
@@ -40,25 +48,51 @@ class Taken:
     found: Found
 
 
-def take(session: Session, revision: Revision | None = None) -> Review:
+def take(
+    session: Session,
+    revision: Revision | None = None,
+    *,
+    audit: AuditLog = None,
+    planes: Sequence[Source] = (),
+) -> Review:
     """Review an app against the last commit that was applied whole; change nothing.
 
     ``revision`` names another commit, which the mirror has. Without one the source is fetched,
     for its newest rules and to say what is not applied yet; where it cannot be had, the last
-    applied commit is reviewed without. Raises Unreachable and Refused, and InputError where
-    neither the source nor the mirror has anything to compare with.
+    applied commit is reviewed without. ``audit`` is the API server's log, where it can be had;
+    ``planes`` are what is looked at beside Kubernetes objects. Raises Unreachable and Refused,
+    and InputError where neither the source nor the mirror has anything to compare with.
     """
-    return taken(session, revision).review
+    return taken(session, revision, audit=audit, planes=planes).review
 
 
-def taken(session: Session, revision: Revision | None = None) -> Taken:
-    """Take a review and keep what decisions on it need."""
+def taken(
+    session: Session,
+    revision: Revision | None = None,
+    *,
+    audit: AuditLog = None,
+    full: bool = False,
+    planes: Sequence[Source] = (),
+) -> Taken:
+    """Take a review and keep what decisions on it need; ``full`` as in ``Session.plan``."""
     at = stamp()
     chosen = _choose(session, revision)
     forbidden = Forbidden()
     with _lenient(session, forbidden):
-        planned = session.plan(chosen.revision)
+        planned = session.plan(chosen.revision, full=full)
         found = find(planned, session, rules=chosen.rules, forbidden=forbidden.paths)
+    drifts, covered = attribute(
+        found.drifts,
+        found.live,
+        app_manager=session.app.manager,
+        log=audit,
+        kinds=session.discovery,
+        read_at=at,
+    )
+    drifts = declared(session.mirror, chosen.revision.commit, drifts)
+    more, unread, said = looked_at(planes)
+    kept, ignored = ignoring(more, chosen.rules)
+    told = ((str(one.key), one.path, reason) for one, reason in ignored)
     plan = planned.prepared.plan
     review = Review(
         plan.app,
@@ -66,13 +100,34 @@ def taken(session: Session, revision: Revision | None = None) -> Taken:
         plan.server,
         plan.cluster_uid,
         at,
-        found.drifts,
-        found.explained,
-        found.unread,
+        tuple(map(_bounded, (*drifts, *kept))),
+        (*found.explained, *grouped(told)),
+        (*found.unread, *unread),
         tuple(dict.fromkeys((*chosen.warnings, *plan.warnings, *found.warnings))),
         found.objects,
+        covered,
+        {str(Plane.OBJECTS): "compared", str(Plane.SECRETS): "compared", **said},
     )
-    return Taken(review, planned, found)
+    return Taken(_remembered(review), planned, found)
+
+
+def _remembered(review: Review) -> Review:
+    """Note a review in the app's ledger; return it with what earlier ones know of its drifts.
+
+    A ledger that cannot be written is no reason not to review.
+    """
+    try:
+        ledger = Ledger.open(review.app, review.cluster_uid)
+        known, _ = ledger.take(review)
+    except (OSError, OpslibError) as error:
+        text = f"the ledger of differences cannot be kept: {error}"
+        return replace(review, warnings=(*review.warnings, text))
+    return replace(known, warnings=(*known.warnings, *ledger.warnings))
+
+
+def _bounded(drift: Drift) -> Drift:
+    """Return a drift without values that are too large to be shown."""
+    return replace(drift, declared=bounded(drift.declared), live=bounded(drift.live))
 
 
 @contextlib.contextmanager
@@ -97,7 +152,8 @@ class _Chosen:
 def _choose(session: Session, revision: Revision | None) -> _Chosen:
     if revision is not None:
         return _Chosen(revision, _rules(session, revision))
-    with _lenient(session, Forbidden()):
+    forbidden = Forbidden()
+    with _lenient(session, forbidden):
         applied = read_inventory(session.cluster, session.app).commit
     try:
         head = session.fetch()
@@ -109,7 +165,9 @@ def _choose(session: Session, revision: Revision | None) -> _Chosen:
         return _Chosen(last, _rules(session, last), (text,))
     rules = _rules(session, head)
     if not applied:
-        return _Chosen(head, rules, ("nothing of this app was applied whole yet",))
+        unknown = "which commit was applied last is not known, so the newest is reviewed"
+        never = "nothing of this app was applied whole yet"
+        return _Chosen(head, rules, (unknown if forbidden.paths else never,))
     if applied == head.commit:
         return _Chosen(head, rules)
     try:

@@ -27,6 +27,7 @@ class Scene:
         self.server = server
         self.namespace = namespace
         self.repository = Repository(folder)
+        self.wait = True
         self.app = f"d{uuid.uuid4().hex[:8]}"
         self.session = open_session(
             server, Source(str(folder), "", "app"), app=self.app, namespace=namespace
@@ -47,7 +48,7 @@ class Scene:
             self.commit(**files)
         with self.session.holding() as held:
             planned = self.session.plan(self.session.fetch())
-            applied = self.session.apply(planned, timeout=60, go_on=held)
+            applied = self.session.apply(planned, timeout=60, wait=self.wait, go_on=held)
         assert applied.ok, applied
         return applied
 

@@ -172,7 +172,8 @@ def test_ignore_is_a_rule_that_ends(scene: Scene) -> None:
     ids = [drift.id for drift in drifts]
     for bad in ({"reason": " \n"}, {"until": "soon"}, {"until": "2020-01-01"}):
         with pytest.raises(InputError):
-            ignore(scene.session, drifts, ids, **{"reason": "r", "until": LATER, **bad})
+            options: dict[str, Any] = {"reason": "r", "until": LATER, **bad}
+            ignore(scene.session, drifts, ids, **options)
     made = ignore(scene.session, drifts, ids, reason="a trial (CHG-8)", until=LATER, author=ADA)
     assert made.files == ("app/opslib.yaml",)
     assert f"Decision: ignore until {LATER}, by Ada" in made.message
