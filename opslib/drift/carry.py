@@ -114,6 +114,7 @@ class Acts:
             for one in self.decided
             if one.decision.disposition is not Disposition.REVERT
         ]
+        lines += [f"adopt: {line}" for line in (self.proposal.warnings if self.proposal else ())]
         left = len(lines) - _MOST_LINES
         return (*lines[:_MOST_LINES], *([f"and {left} more"] if left > 0 else []))
 
