@@ -139,8 +139,9 @@ def _decided(acts: Acts, group: Group) -> str:
 
 def done(name: str, result: Mapping[str, Any]) -> None:
     """Tell what an answer did, and what a person does next."""
-    parts = [name, str(result.get("next") or "")]
-    show.say(clean(": ".join(filter(None, parts))), "good" if result.get("ok", True) else "bad")
+    made = f"committed to {result['branch']}; next: " if result.get("branch") else ""
+    text = f"{name}: {made}{result.get('next') or ''}"
+    show.say(clean(text), "good" if result.get("ok", True) else "bad")
     for line in result.get("warnings") or ():
         show.say(clean(line), "bad")
     for row in result.get("refused") or ():
