@@ -161,7 +161,8 @@ def effects(
 
     ``folder`` is for bundles and patches; default: of the state.
     """
-    place = folder or state_dir() / "drift" / acts.review.app / stamp()[:19].replace(":", "")
+    own = state_dir() / "drift" / acts.review.app / stamp()[:19].replace(":", "")
+    place = folder.absolute() if folder else own
     if ids := acts.ids(Disposition.ESCALATE):
         yield "escalate", partial(_escalate, acts, ids, place), True
     if acts.of(Disposition.ADOPT):
