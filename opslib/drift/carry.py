@@ -114,6 +114,7 @@ class Acts:
             for one in self.decided
             if one.decision.disposition is not Disposition.REVERT
         ]
+        lines += [f"adopt: {line}" for line in (self.proposal.warnings if self.proposal else ())]
         left = len(lines) - _MOST_LINES
         return (*lines[:_MOST_LINES], *([f"and {left} more"] if left > 0 else []))
 
@@ -160,7 +161,8 @@ def effects(
 
     ``folder`` is for bundles and patches; default: of the state.
     """
-    place = folder or state_dir() / "drift" / acts.review.app / stamp()[:19].replace(":", "")
+    own = state_dir() / "drift" / acts.review.app / stamp()[:19].replace(":", "")
+    place = folder.absolute() if folder else own
     if ids := acts.ids(Disposition.ESCALATE):
         yield "escalate", partial(_escalate, acts, ids, place), True
     if acts.of(Disposition.ADOPT):

@@ -161,11 +161,15 @@ class Recorder:
         for name, fields in self._waiting:
             self._run.folder.event(name, **fields)
         self._waiting.clear()
+        for name, text in self._files.items():
+            self._run.folder.write(name, text)
+        self._files.clear()
 
     def keep(self, name: str, text: str) -> None:
         """Note a file for the record; on disk at once where the record has begun."""
-        self._files[name] = text
-        if self._run is not None:
+        if self._run is None:
+            self._files[name] = text
+        else:
             self._run.folder.write(name, text)
 
     def arm(self, html_assets: Callable[[], str] | None) -> Path:
@@ -182,9 +186,6 @@ class Recorder:
         from opslib.runbook.folder import RECORD  # noqa: PLC0415  # as above
 
         run, self._run = self._run, None
-        for name, text in self._files.items():
-            if not (run.folder.path / name).exists():
-                run.folder.write(name, text)
         run.parameters = {name: facts.to_plain(one, name) for name, one in self.typed.items()}
         run.nb = current.prepared(self._source, run, self.given)
         run.ending = self._fill(run.nb)

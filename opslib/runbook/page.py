@@ -23,7 +23,7 @@ _SEVERITY = [
 ]
 
 _LONG = 600
-"""Characters of a list in the report from which on a reader has it from result.json."""
+"""Characters of a list or object in the report beyond which result.json alone has it."""
 
 Data = dict[str, Any]
 
@@ -97,11 +97,12 @@ def _text(value: Any) -> str:
     if is_plan(value):  # the cell that showed it has it as a table
         counted = f"{len(value[CHANGES])}, one by one in result.json"
         value = {**value, CHANGES: counted}
-    if isinstance(value, list) and len(shown := json.dumps(value, ensure_ascii=False)) > _LONG:
-        return f"{len(value)} entries ({len(shown):,} characters), one by one in result.json"
     if isinstance(value, dict) and all(not isinstance(one, dict | list) for one in value.values()):
         return "\n".join(f"{name}: {_text(one)}" for name, one in value.items())
-    return json.dumps(value, ensure_ascii=False)
+    shown = json.dumps(value, ensure_ascii=False)
+    if isinstance(value, dict | list) and len(shown) > _LONG:
+        return f"{len(value)} entries, one by one in result.json"
+    return shown
 
 
 def _error(error: Mapping[str, Any] | None, cells: list[Data]) -> Data | None:

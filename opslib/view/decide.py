@@ -119,6 +119,8 @@ def preview(answers: Answers, acts: Acts) -> None:
         page += f"<p>The commit that adopts:</p><pre>{esc(cut)}</pre>"
     show_text = "\n".join([*acts.consequences, diff])
     display(page, clean(show_text))
+    for line in acts.proposal.warnings if acts.proposal else ():
+        show.say(clean(f"Adopting: {line}"), "bad")
 
 
 def _decided(acts: Acts, group: Group) -> str:
@@ -137,8 +139,11 @@ def _decided(acts: Acts, group: Group) -> str:
 
 def done(name: str, result: Mapping[str, Any]) -> None:
     """Tell what an answer did, and what a person does next."""
-    parts = [name, str(result.get("next") or "")]
-    show.say(clean(": ".join(filter(None, parts))), "good" if result.get("ok", True) else "bad")
+    made = f"committed to {result['branch']}; next: " if result.get("branch") else ""
+    text = f"{name}: {made}{result.get('next') or ''}"
+    show.say(clean(text), "good" if result.get("ok", True) else "bad")
+    for line in result.get("warnings") or ():
+        show.say(clean(line), "bad")
     for row in result.get("refused") or ():
         show.say(clean(f"{row['object']} {row['path']}: {row['why']}"), "bad")
     for row in result.get("failures") or ():

@@ -53,10 +53,21 @@ def report(review: Review, acts: Acts, about: Mapping[str, Any]) -> dict[str, An
     }
 
 
+_BULKY = {"diff", "message", "health", "refused"}
+"""What the page and the commit have: result.json names the commit."""
+
+
 def outcome(done: Mapping[str, Any], verified: Mapping[str, Any] | None) -> dict[str, Any]:
     """Return what was done and verified, where something was."""
+    applied = {
+        name: {
+            **{key: item for key, item in one.items() if key not in _BULKY},
+            "refused": [[row["id"], row["why"]] for row in one.get("refused") or ()],
+        }
+        for name, one in done.items()
+    }
     return {
-        **({"applied": dict(done)} if done else {}),
+        **({"applied": applied} if done else {}),
         **({"verified": dict(verified)} if verified else {}),
     }
 
