@@ -81,10 +81,11 @@ class Flags:
 
     def controller(self, pinned: Pinned | None = None) -> Controller:
         """Return the controller that options and pin name."""
-        from opslib.seal.controller import NAME, NAMESPACE, Controller
+        from opslib.seal.controller import Controller
+        from opslib.seal.names import CONTROLLER_NAME, CONTROLLER_NAMESPACE
 
         namespace, name = self.controller_namespace, self.controller_name
-        if pinned and (namespace, name) == (NAMESPACE, NAME):
+        if pinned and (namespace, name) == (CONTROLLER_NAMESPACE, CONTROLLER_NAME):
             namespace, name = pinned.namespace, pinned.controller
         return Controller(self.cluster(pinned), namespace, name)
 

@@ -14,9 +14,8 @@ from typing import Any
 from opslib.core.errors import InputError, OpslibError
 from opslib.kube.client import Cluster
 from opslib.kube.errors import ApiError
+from opslib.seal.names import CONTROLLER_NAME, CONTROLLER_NAMESPACE
 
-NAMESPACE = "kube-system"
-NAME = "sealed-secrets-controller"
 PER_SECOND = 2.0
 """Requests a second to /v1/verify and /v1/rotate: the controller's default --rate-limit."""
 _MOST_CERT = 1_000_000
@@ -29,8 +28,8 @@ class Controller:
     """One controller. ``per_second`` paces what it limits; it answers 429 above that."""
 
     cluster: Cluster
-    namespace: str = NAMESPACE
-    name: str = NAME
+    namespace: str = CONTROLLER_NAMESPACE
+    name: str = CONTROLLER_NAME
     per_second: float = PER_SECOND
     _base: str = ""
     _next: float = field(default=0.0, repr=False)

@@ -3,19 +3,20 @@
 from __future__ import annotations
 
 import re
-import urllib.error
-import urllib.request
 from collections.abc import Callable
 from pathlib import Path
+from typing import TYPE_CHECKING
 from urllib.parse import unquote, urlsplit
 
 from opslib.core.errors import InputError
 from opslib.seal import certificates, pins
 from opslib.seal.certificates import Certificate
-from opslib.seal.controller import Controller
 from opslib.seal.pins import Pinned
 from opslib.seal.reading import read_file
 from opslib.source.address import without_credentials
+
+if TYPE_CHECKING:  # a certificate from a file needs no client of Kubernetes
+    from opslib.seal.controller import Controller
 
 _SECONDS = 30
 _MOST = 1_000_000
@@ -36,6 +37,9 @@ def fetch(place: str) -> bytes:
     if scheme not in {"http", "https"}:
         expected = "a path, file://, http:// or https://"
         raise InputError("this is no address of a certificate", where=shown, expected=expected)
+    import urllib.error  # noqa: PLC0415  # with http.client and ssl 30 ms
+    import urllib.request  # noqa: PLC0415
+
     try:
         with urllib.request.urlopen(place, timeout=_SECONDS) as answer:  # noqa: S310  # see above
             data: bytes = answer.read(_MOST + 1)

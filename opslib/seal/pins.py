@@ -28,7 +28,7 @@ from typing import Any
 from opslib.core.errors import InputError
 from opslib.core.files import write_atomic
 from opslib.seal.certificates import Certificate
-from opslib.seal.controller import NAME, NAMESPACE
+from opslib.seal.names import CONTROLLER_NAME, CONTROLLER_NAMESPACE
 from opslib.seal.reading import read_documents, read_file, text_of
 from opslib.source import yamlnodes
 from opslib.source.textedit import TextEditor
@@ -48,8 +48,8 @@ class Pinned:
     path: str = ""
     certificate: str = ""
     context: str = ""
-    namespace: str = NAMESPACE
-    controller: str = NAME
+    namespace: str = CONTROLLER_NAMESPACE
+    controller: str = CONTROLLER_NAME
     where: str = ""
 
 
@@ -218,8 +218,8 @@ def _pinned(one: Any, where: str) -> Pinned:
     return Pinned(
         name=str(one["name"]),
         keys=tuple(keys),
-        namespace=str(controller.get("namespace") or NAMESPACE),
-        controller=str(controller.get("name") or NAME),
+        namespace=str(controller.get("namespace") or CONTROLLER_NAMESPACE),
+        controller=str(controller.get("name") or CONTROLLER_NAME),
         where=where,
         **texts,
     )

@@ -9,6 +9,7 @@ from datetime import date
 from pathlib import Path
 
 import pytest
+from signing import People, people
 
 from opslib.core.errors import OpslibError
 from opslib.seal import pins, recovery, reencrypt
@@ -16,7 +17,6 @@ from opslib.seal.emit import render
 from opslib.seal.sealed import read_sealed
 from opslib.seal.sealing import Noting, Options, seal
 from opslib.seal.secret import read_secrets
-from tests.signing import People, people
 
 from .conftest import Verb
 from .parts import Pair, dumped, secret
