@@ -117,7 +117,8 @@ class Want:
         if value is None:
             return self.reset
         if not self.present:
-            return UNSET
+            # The server leaves out what is empty or zero, of many fields and not of all.
+            return CAN if value in ({}, [], "", 0) else UNSET
         same = self.matches(value)
         return CAN if same is None else SET if same else UNSET
 
