@@ -94,6 +94,7 @@ class Mirror:
         self._checkout = checkout
         self._trees: dict[str, Snapshot] = {}
         self._told: dict[str, history.Told] = {}
+        self._parents: dict[str, list[str]] = {}
         self._guard = threading.Lock()
         self._ref = "" if source.ref == "HEAD" else source.ref
 
@@ -159,6 +160,7 @@ class Mirror:
             fetch_into(self._git, deadline, timeout, head=not self._ref)
             self._trees.clear()
             self._told.clear()
+            self._parents.clear()
             found = self._newest(self._ref, deadline)
             if not accept:
                 self._check_history(found)
@@ -260,7 +262,9 @@ class Mirror:
 
     def parents(self, commit: str) -> list[str]:
         """Return the parents of a commit that the mirror has."""
-        return history.parents(self._git, self._commit(commit))
+        if commit not in self._parents:
+            self._parents[commit] = history.parents(self._git, self._commit(commit))
+        return self._parents[commit]
 
     def changed(self, older: str, newer: str) -> list[str]:
         """Return the files that differ between two commits, in any folder."""
