@@ -161,7 +161,8 @@ def _first(
             reasons.append(error.what)
         if len(tried) >= MOST_TRIES:
             break
-    told = list(dict.fromkeys(reasons))
+    # What else would change says more than that an edit led to something else.
+    told = sorted(dict.fromkeys(reasons), key=lambda one: "change" in one or "gone" in one)
     why = f": {told[-1]}" if told else ""
     raise CannotEdit(f"it cannot be proven which line rules it ({len(tried)} edits tried{why})")
 

@@ -17,7 +17,7 @@ import yaml
 from opslib.core.errors import OpslibError
 from opslib.source import yamlwrite as write
 from opslib.source.yamlload import Document, load_values
-from opslib.source.yamltree import CannotEdit, Chunk, Node, Path, Tree, chunks, key_of
+from opslib.source.yamltree import CannotEdit, Chunk, MergedIn, Node, Path, Tree, chunks, key_of
 from opslib.source.yamlwrite import Layout, filled
 
 Names = Callable[[list[Any], Path], list[Any] | None]
@@ -138,13 +138,24 @@ class Amendment:
     def _mapping(self, old: dict[str, Any], new: dict[str, Any], path: Path) -> None:
         for key, value in new.items():
             if key in old:
-                self.to(old[key], value, (*path, key))
+                self._within(old[key], value, path, key)
         for key, value in new.items():
             if key not in old:
                 self._edit(add, path, key, value)
         for key in old:
             if key not in new:
                 self._edit(remove, (*path, key))
+
+    def _within(self, old: Any, new: Any, path: Path, key: str) -> None:
+        """Change a key's value; one that a merge key brings in gets a line of its own here."""
+        before = self.text
+        try:
+            self.to(old, new, (*path, key))
+        except MergedIn:
+            self.text = before
+            if any(key_of(one) == key for one, _ in Tree(before).find(path).pairs):
+                raise
+            self._edit(add, path, key, new)
 
     def _list(self, old: list[Any], new: list[Any], path: Path) -> None:
         names, wanted = self._names(old, path), self._names(new, path)
