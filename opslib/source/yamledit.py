@@ -211,7 +211,9 @@ def put(tree: Tree, path: Path, value: Any) -> str:
         raise CannotEdit("the whole document would be another one", line=tree.line(node.start))
     parent = tree.find(path[:-1])
     if _in_flow(tree, path):
-        return _replaced(tree, node, write.inline(value, layout=_layout(tree), flow=True))
+        quote = node.style if node.style in {"'", '"'} else ""
+        text = write.inline(value, layout=_layout(tree), quote=quote, flow=True)
+        return _replaced(tree, node, text)
     if node.kind == "scalar" and not filled(value):
         return _scalar(tree, parent, node, value)
     if node.flow and node.kind in {"map", "seq"} and (not filled(value) or _fits(tree, node)):
@@ -242,7 +244,7 @@ def _scalar(tree: Tree, parent: Node, node: Node, value: Any) -> str:
         if block is not None:
             return block
     layout = _layout(tree)
-    text = write.inline(value, layout=layout, quote=node.style if node.style in "\"'" else "")
+    text = write.inline(value, layout=layout, quote=node.style if node.style in {"'", '"'} else "")
     if node.style in {"|", ">"}:
         comment = tree.text[node.start : tree.tail(node.start)].partition("#")[2]
         text += f"  #{comment}" if comment else ""
