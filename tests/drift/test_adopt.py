@@ -330,6 +330,9 @@ def test_an_alias_is_replaced_and_a_merged_key_gets_its_own() -> None:
     assert proposal.done
     assert touched(proposal) == (0, 1)
     proposal = _thing(_MERGED, lambda spec: spec["two"].update(a=9))
+    assert proposal.done
+    assert touched(proposal) == (0, 1)
+    proposal = _thing(_MERGED, lambda spec: spec["two"].pop("a"))
     assert "merge key" in proposal.refused[0].why
 
 

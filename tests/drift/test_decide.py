@@ -171,8 +171,8 @@ def test_ignore_is_a_rule_that_ends(scene: Scene) -> None:
     drifts = scene.review().drifts
     ids = [drift.id for drift in drifts]
     for bad in ({"reason": " \n"}, {"until": "soon"}, {"until": "2020-01-01"}):
+        options: dict[str, Any] = {"reason": "r", "until": LATER, **bad}
         with pytest.raises(InputError):
-            options: dict[str, Any] = {"reason": "r", "until": LATER, **bad}
             ignore(scene.session, drifts, ids, **options)
     made = ignore(scene.session, drifts, ids, reason="a trial (CHG-8)", until=LATER, author=ADA)
     assert made.files == ("app/opslib.yaml",)
