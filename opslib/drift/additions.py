@@ -16,7 +16,7 @@ from functools import lru_cache
 from typing import Any
 
 from opslib.core.model import Manifest
-from opslib.reconcile.diff import Step, list_steps, named_items
+from opslib.reconcile.diff import Step, find_step, list_steps, named_items
 from opslib.reconcile.fieldpath import Place
 
 _SELF = "."
@@ -103,97 +103,150 @@ def foreign(live: Manifest, manager: str) -> list[Addition]:
     """
     entries = entries_of(live)
     own = [fields for owner, fields in entries if own_entry(owner, manager)]
+    ownership = Ownership(live)
     found: dict[Place, tuple[Any, set[Owner]]] = {}
     for owner, fields in entries:
         if own_entry(owner, manager):
             continue
         for place, value in _leaves(fields, live, ()):
             # What is owned below an empty map that Git declares is not the app's.
-            if not any(_owns(mine, live, place, below=False) for mine in own):
+            if not any(ownership.owns(mine, place, below=False) for mine in own):
                 found.setdefault(place, (value, set()))[1].add(owner)
     return [Addition(at, value, frozenset(who)) for at, (value, who) in found.items()]
 
 
 def _leaves(fields: Fields, node: Any, place: Place) -> Iterator[tuple[Place, Any]]:
     """Yield each smallest part that a set of fields names and the object has."""
-    below = False
-    for mark, part in fields.items():
-        if mark == _SELF or (not place and mark[2:] in _SERVERS):
+    below = [mark for mark in fields if mark != _SELF]
+    if not below and place:
+        yield place, node
+        return
+    for mark, step, value in _parts(below, node, place):
+        part = fields[mark]
+        if place == ("metadata",) and step in _SERVERS_METADATA:
             continue
-        below = True
-        found = _step(mark, node, place)
-        if found is None or (place == ("metadata",) and found[0] in _SERVERS_METADATA):
-            continue
-        step, value = found
         if isinstance(part, dict) and part and len(place) < _DEEPEST:
             yield from _leaves(part, value, (*place, step))
         else:
             yield (*place, step), value
-    if not below and place:
-        yield place, node
 
 
-def _step(mark: str, node: Any, place: Place) -> tuple[Step, Any] | None:
-    """Go one step of a set of fields down an object; None where there is nothing."""
-    kind = mark[:2]
-    if kind == "f:":
-        key = mark[2:]
-        return (key, node[key]) if isinstance(node, dict) and key in node else None
-    if not isinstance(node, list):
-        return None
-    if kind == "i:":
-        index = int(mark[2:]) if mark[2:].isdecimal() else len(node)
-        return (index, node[index]) if index < len(node) else None
-    wanted = _wanted(mark)
-    for index, item in enumerate(node):
-        if _named(kind, wanted, item):
-            return item_step(node, index, place), item
-    return None
+def _parts(marks: Iterable[str], node: Any, place: Place) -> Iterator[tuple[str, Step, Any]]:
+    """Yield what marks of a set of fields name in a node, each with its step."""
+    if isinstance(node, dict):
+        for mark in marks:
+            key = mark[2:]
+            if mark[:2] == "f:" and key in node and (place or key not in _SERVERS):
+                yield mark, key, node[key]
+    elif isinstance(node, list):
+        steps: list[Step] = list_steps(node, place) or list(range(len(node)))
+        for mark, index in items_of(marks, node).items():
+            yield mark, steps[index], node[index]
+
+
+def items_of(marks: Iterable[str], items: list[Any]) -> dict[str, int]:
+    """Return the number of the item that each mark names, of those that name one.
+
+    Lists may have thousands of items and as many marks: they are looked up, not compared.
+    """
+    tables: dict[tuple[str, ...] | None, dict[Any, int]] = {}
+    found: dict[str, int] = {}
+    for mark in marks:
+        wanted = _wanted(mark)
+        if mark[:2] == "i:":
+            index = wanted if isinstance(wanted, int) and 0 <= wanted < len(items) else None
+        elif mark[:2] == "v:":
+            index = _table(tables, None, items).get(_name(wanted))
+        elif mark[:2] == "k:" and isinstance(wanted, dict):
+            keys = tuple(wanted)
+            index = _table(tables, keys, items).get(tuple(map(_name, wanted.values())))
+        else:
+            index = None
+        if index is not None:
+            found[mark] = index
+    return found
+
+
+def _table(
+    tables: dict[tuple[str, ...] | None, dict[Any, int]],
+    keys: tuple[str, ...] | None,
+    items: list[Any],
+) -> dict[Any, int]:
+    """Return where items are, by themselves or by the values of some of their keys."""
+    if keys not in tables:
+        named = [(index, item) for index, item in enumerate(items)][::-1]  # the first one counts
+        if keys is None:
+            tables[keys] = {_name(item): index for index, item in named}
+        else:
+            tables[keys] = {
+                tuple(_name(item[key]) for key in keys): index
+                for index, item in named
+                if isinstance(item, dict) and all(key in item for key in keys)
+            }
+    return tables[keys]
+
+
+def _name(value: Any) -> Any:
+    """Return what stands for a value among others: true is not 1."""
+    return (type(value), value if isinstance(value, str | int | float) else repr(value))
 
 
 @lru_cache(maxsize=4096)
 def _wanted(mark: str) -> Any:
     try:
         return json.loads(mark[2:])
-    except ValueError:
+    except (ValueError, RecursionError):
         return None
-
-
-def _named(kind: str, wanted: Any, item: Any) -> bool:
-    if kind == "v:":
-        return bool(item == wanted) and type(item) is type(wanted)
-    if not isinstance(item, dict) or not isinstance(wanted, dict):
-        return False
-    return all(key in item and item[key] == value for key, value in wanted.items())
-
-
-def item_step(items: list[Any], index: int, place: Place) -> Step:
-    """Return what names an item of a list, as plans do: its keys, else its number."""
-    steps = list_steps(items, place)
-    return steps[index] if steps else index
 
 
 def owners_of(live: Manifest, place: Place) -> frozenset[Owner]:
     """Return who owns a part of an object, or something in it, or what it is a part of."""
-    return frozenset(who for who, fields in entries_of(live) if _owns(fields, live, place))
+    return Ownership(live).of(place)
 
 
-def _owns(fields: Fields, node: Any, place: Place, *, below: bool = True) -> bool:
-    """Tell whether a set has a part; ``below``: also as a piece of what it has as a whole."""
-    above: Place = ()
-    for step in place:
-        if not isinstance(fields, dict) or not any(mark != _SELF for mark in fields):
-            return below and bool(above)
-        for mark, part in fields.items():
-            if mark == _SELF:
-                continue
-            found = _step(mark, node, above)
-            if found is not None and found[0] == step:
-                fields, node, above = part, found[1], (*above, step)
-                break
-        else:
-            return False
-    return True
+class Ownership:
+    """Who owns which parts of one object; lists of thousands of items are looked up once."""
+
+    def __init__(self, live: Manifest) -> None:
+        self._live = live
+        self._entries = entries_of(live)
+        self._steps: dict[int, dict[Step, int]] = {}
+        self._marks: dict[tuple[int, int], dict[int, str]] = {}
+
+    def of(self, place: Place) -> frozenset[Owner]:
+        """Return who owns a part, or something in it, or what it is a part of."""
+        return frozenset(who for who, fields in self._entries if self.owns(fields, place))
+
+    def owns(self, fields: Fields, place: Place, *, below: bool = True) -> bool:
+        """Tell whether a set has a part; ``below``: also as a piece of what it has as a whole."""
+        node: Any = self._live
+        for depth, step in enumerate(place):
+            if not any(mark != _SELF for mark in fields):
+                return below and depth > 0
+            key = self._key(node, place[:depth], step)
+            if key is None:
+                return False
+            mark = f"f:{key}" if isinstance(key, str) else self._mark(fields, node, key)
+            part = fields.get(mark)
+            if not isinstance(part, dict):
+                return False
+            fields, node = part, node[key]
+        return True
+
+    def _key(self, node: Any, place: Place, step: Step) -> str | int | None:
+        if not isinstance(node, list) or isinstance(step, int):
+            return find_step(node, step)
+        if id(node) not in self._steps:
+            steps = list_steps(node, place) or []
+            self._steps[id(node)] = {one: index for index, one in enumerate(steps)}
+        index = self._steps[id(node)].get(step)
+        return find_step(node, step) if index is None else index
+
+    def _mark(self, fields: Fields, items: list[Any], number: int) -> str:
+        both = (id(fields), id(items))
+        if both not in self._marks:
+            self._marks[both] = {at: mark for mark, at in items_of(fields, items).items()}
+        return self._marks[both].get(number, "")
 
 
 Leaf = tuple[tuple[str, ...], Any]
@@ -212,7 +265,8 @@ def unowned(live: Manifest) -> list[Leaf]:
         if key == "metadata" and isinstance(value, dict):
             parts = [one["f:metadata"] for one in sets if "f:metadata" in one]
             rest = {k: v for k, v in value.items() if k not in _SERVERS_METADATA}
-            _unowned(parts, rest, (key,), found)
+            for name, one in rest.items():
+                _unowned_in(parts, f"f:{name}", one, (key, name), found)
         elif key not in _SERVERS:
             _unowned_in(sets, f"f:{key}", value, (key,), found)
     return found
@@ -234,20 +288,13 @@ def _unowned(parts: list[Fields], node: Any, path: tuple[str, ...], found: list[
         for key, value in node.items():
             _unowned_in(parts, f"f:{key}", value, (*path, key), found)
     else:
-        below = (*path, "*")
-        for item in node:
-            inner = [value for part in parts for value in _of_item(part, item)]
+        mine: list[list[Fields]] = [[] for _ in node]
+        for part in parts:
+            for mark, index in items_of(part, node).items():
+                mine[index].append(part[mark])
+        for item, inner in zip(node, mine, strict=True):
             if all(inner):
-                _unowned(inner, item, below, found)
-
-
-def _of_item(part: Fields, item: Any) -> list[Fields]:
-    """Return what a set of fields has of one item of a list."""
-    return [
-        value
-        for mark, value in part.items()
-        if mark != _SELF and _named(mark[:2], _wanted(mark), item)
-    ]
+                _unowned(inner, item, (*path, "*"), found)
 
 
 def flat(node: Any, path: tuple[str, ...], found: list[Leaf]) -> None:

@@ -9,8 +9,8 @@ https://kubernetes.io/docs/tasks/debug/debug-cluster/audit/
 from __future__ import annotations
 
 import shlex
-from collections import deque
-from collections.abc import Callable, Iterator, Mapping, Sequence
+import zlib
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import IO, Any
@@ -19,15 +19,12 @@ import orjson
 
 from opslib.core.errors import OpslibError
 from opslib.drift.auditfiles import LogFile, command_stream, log_files
-from opslib.drift.moments import Moment, moment_of, shown
+from opslib.drift.moments import Moment, moment_of, shown, shown_exactly
 
 CHUNK = 1 << 20
 MAX_LINE = 32 << 20
 """Bytes of one line, or of one document of several lines: an event holds up to two bodies of
 3 MB, and a batch of a webhook 10 MB. What is longer is left out, as a gap."""
-
-SAMPLE = 32
-"""Lines at each end of a file whose times tell from when to when it is."""
 
 NEVER: Moment = 0
 MOST_WRAPS = 5
@@ -76,11 +73,6 @@ class Coverage:
     def is_empty(self) -> bool:
         return self.end == NEVER
 
-    def sees(self, at: Moment) -> None:
-        """Note the time of one event."""
-        self.start = min(self.start or at, at)
-        self.end = max(self.end, at)
-
     def text(self) -> str:
         """Say in one line what the log covers."""
         if self.is_empty:
@@ -94,187 +86,144 @@ class Coverage:
 
 
 class Scan:
-    """One pass over a log: ``events`` yields what is wanted, ``coverage`` is whole after it."""
+    """One pass over a log: ``events`` yields them all, ``coverage`` is whole after it."""
 
     def __init__(self, source: AuditSource) -> None:
         self.source = source
         self.coverage = Coverage()
         self._before: LogFile | None = None  # the file before this one, until a time is seen
         self._current: LogFile | None = None
-        self._last: Moment = NEVER  # the newest time seen before a line that cannot be read
-        self._open = False  # such a line, and no time seen after it yet
+        self._ended: Moment = NEVER  # the newest time of the files before this one
+        self._newest, self._oldest = "", "A"  # times as texts; every time is before "A"
+        self._torn = False  # something is missing, and no time was seen after it yet
 
-    def events(self, wanted: Callable[[bytes], bool]) -> Iterator[Mapping[str, Any]]:
-        """Yield the events of the lines for which ``wanted`` says so, in the log's order.
+    def events(self) -> Iterator[Mapping[str, Any]]:
+        """Yield all events in the log's order; batches are taken apart.
 
-        Batches are taken apart, and all their events are yielded. Nothing is raised for a log
-        that cannot be read: ``coverage.problems`` says it.
+        Nothing is raised for a log that cannot be read: ``coverage.problems`` says it.
         """
         try:
-            if self.source.path is None:
-                yield from self._command(wanted)
-            else:
-                yield from self._files(self.source.path, wanted)
+            lines = self._command() if self.source.path is None else self._files(self.source.path)
+            for line in lines:
+                self.coverage.lines += 1
+                # Every line is read, to know that it is whole.
+                try:
+                    node = orjson.loads(line)
+                    events = [node] if "auditID" in node else list(_unwrapped(node, 0))
+                except (orjson.JSONDecodeError, RecursionError, TypeError):
+                    self.coverage.broken += 1
+                    self._tear()
+                    continue
+                for event in events:
+                    self._sees(event)
+                    yield event
         except (OSError, EOFError, OpslibError) as error:
             what = getattr(error, "strerror", None) or getattr(error, "what", None) or error
             self._problem(f"the audit log cannot be read: {what}")
+            self._tear()
+        self.coverage.end = moment_of(self._newest)
 
-    def _command(self, wanted: Callable[[bytes], bool]) -> Iterator[Mapping[str, Any]]:
+    def _command(self) -> Iterator[bytes]:
         self.coverage.files = 1
         with command_stream(self.source.command, self.source.timeout) as (stream, ended):
-            yield from self._lines(stream, wanted)
+            yield from self._lines(stream)
             if why := ended():
                 self._problem(why)
+                self._tear()
 
-    def _files(self, path: Path, wanted: Callable[[bytes], bool]) -> Iterator[Mapping[str, Any]]:
+    def _files(self, path: Path) -> Iterator[bytes]:
         read: set[tuple[int, int]] = set()
-        before: LogFile | None = None
         # A file that is rotated meanwhile has another name then: look again for what is new.
         for _ in range(3):
             fresh = [one for one in log_files(path) if one.identity not in read]
-            if not fresh:
-                break
             for one in fresh:
                 read.add(one.identity)
-                yield from self._file(one, before, wanted)
-                before = one
+                yield from self._file(one)
+            if not fresh:
+                break
         if not read:
             self._problem(f"there is no audit log at {path}")
 
-    def _file(
-        self, one: LogFile, before: LogFile | None, wanted: Callable[[bytes], bool]
-    ) -> Iterator[Mapping[str, Any]]:
+    def _file(self, one: LogFile) -> Iterator[bytes]:
         self.coverage.files += 1
-        self._before, self._current = before, one
+        self._before, self._current = self._current, one
+        self._ended = moment_of(self._newest)
         try:
             with one.open() as stream:
-                yield from self._lines(stream, wanted)
-        except (OSError, EOFError) as error:
+                yield from self._lines(stream)
+        except (OSError, EOFError, zlib.error) as error:
             # A compressed file that ends too early, or one that was removed meanwhile.
             self._problem(f"{one.path.name}: {getattr(error, 'strerror', None) or error}")
             self._tear()
 
-    def _lines(
-        self, stream: IO[bytes], wanted: Callable[[bytes], bool]
-    ) -> Iterator[Mapping[str, Any]]:
-        tail: deque[bytes] = deque(maxlen=SAMPLE)
-        head = SAMPLE
-        for line in self._whole_lines(stream):
-            self.coverage.lines += 1
-            if not _sound(line):
-                self._tear()
-                head = max(head, 1)
-                continue
-            if b'"EventList"' in line[:200] or line[:1] == b"[":
-                yield from self._batch(line)
-                continue
-            tail.append(line)
-            if head > 0 or self._open:
-                head -= 1
-                self._time(line)
-            if wanted(line):
-                event = _event(line)
-                if event is None:
-                    self._tear()
-                else:
-                    yield event
-        for line in tail:
-            self._time(line)
-
-    def _batch(self, line: bytes) -> Iterator[Mapping[str, Any]]:
-        for event in _events(line) or ():
-            self._sees(_when(event))
-            yield event
-
-    def _whole_lines(self, stream: IO[bytes]) -> Iterator[bytes]:
-        """Yield the lines of a file; a document over several lines as one."""
-        carry = stream.read(CHUNK)
-        self.coverage.bytes += len(carry)
+    def _lines(self, stream: IO[bytes]) -> Iterator[bytes]:
+        """Yield the lines of a file that are not empty; a document over several lines as one."""
+        carry = self._chunk(stream)
         if carry.lstrip()[:2] in {b"{\n", b"[\n", b"{\r", b"[\r"}:
-            yield from self._document(carry, stream)
+            yield carry + stream.read(MAX_LINE)  # what is longer is cut, and so not read
             return
         skipping = False
         while True:
             *lines, carry = carry.split(b"\n")
             for line in lines:
                 if skipping:
-                    skipping = False
-                    self._tear()
-                elif line:
+                    yield b""  # the end of a line that was too long
+                elif line and not line.isspace():
                     yield line
+                skipping = False
             if len(carry) > MAX_LINE:
                 skipping, carry = True, b""
-            chunk = stream.read(CHUNK)
+            chunk = self._chunk(stream)
             if not chunk:
                 break
-            self.coverage.bytes += len(chunk)
             carry += chunk
-        if carry or skipping:
+        if skipping or carry.strip():
             yield b"" if skipping else carry
 
-    def _document(self, start: bytes, stream: IO[bytes]) -> Iterator[bytes]:
-        data = start + stream.read(MAX_LINE)
-        self.coverage.bytes += len(data) - len(start)
-        try:
-            yield orjson.dumps(orjson.loads(data))
-        except orjson.JSONDecodeError:
-            yield b""  # not whole, or longer than what is read of one
+    def _chunk(self, stream: IO[bytes]) -> bytes:
+        chunk = stream.read(CHUNK)
+        self.coverage.bytes += len(chunk)
+        return chunk
 
     def _tear(self) -> None:
         """Note that something is missing here."""
-        self.coverage.broken += 1
-        if not self._open:
-            self._open = True
-            self.coverage.gaps.append((self._last, NEVER))
+        if not self._torn:
+            self._torn = True
+            self.coverage.gaps.append((moment_of(self._newest), NEVER))
 
-    def _time(self, line: bytes) -> None:
-        event = _event(line)
-        self._sees(_when(event) if event else NEVER)
+    def _sees(self, event: Mapping[str, Any]) -> None:
+        """Note the time of an event: when it was written, or else when the request came."""
+        stamp = event.get("stageTimestamp") or event.get("requestReceivedTimestamp")
+        if type(stamp) is not str or len(stamp) != 27 or stamp[-1] != "Z":
+            at = moment_of(stamp)
+            if not at:
+                return
+            stamp = shown_exactly(at)
+        # As the API server writes them, times are in the order of their texts.
+        self._newest = max(self._newest, stamp)
+        if stamp < self._oldest:
+            self._oldest = stamp
+            self.coverage.start = moment_of(stamp)
+        if self._torn or self._before:
+            self._closes(moment_of(stamp))
 
-    def _sees(self, at: Moment) -> None:
-        if not at:
-            return
-        self.coverage.sees(at)
+    def _closes(self, at: Moment) -> None:
+        """Note that the log goes on: after a gap, or in another file."""
+        newest = moment_of(self._newest)
         if self._before and self._current:
             if self._before.lacks_next(self._current, at):
-                self.coverage.gaps.append((self._last, at))
+                self.coverage.gaps.append((min(self._ended, at), max(self._ended, at)))
                 self._problem(f"what follows {self._before.path.name} is missing")
             self._before = None
-        if self._open:
-            self._open = False
-            self.coverage.gaps[-1] = (self.coverage.gaps[-1][0], at)
-        self._last = max(self._last, at)
+        if self._torn:
+            self._torn = False
+            open_ended = (n for n, (_, end) in enumerate(self.coverage.gaps) if end == NEVER)
+            gap = next(open_ended)
+            self.coverage.gaps[gap] = (self.coverage.gaps[gap][0], max(at, newest))
 
     def _problem(self, text: str) -> None:
         if text not in self.coverage.problems:
             self.coverage.problems.append(text)
-
-
-def _sound(line: bytes) -> bool:
-    """Tell whether a line looks whole: it is one object or list, and its brackets match."""
-    if line[:1] not in b"{[" or line.rstrip()[-1:] not in b"}]" or not line:
-        return False
-    if line.count(b"{") == line.count(b"}"):
-        return True
-    # A text inside may hold brackets of its own.
-    try:
-        orjson.loads(line)
-    except orjson.JSONDecodeError:
-        return False
-    return True
-
-
-def _event(line: bytes) -> Mapping[str, Any] | None:
-    found = _events(line)
-    return found[0] if found else None
-
-
-def _events(line: bytes) -> list[Mapping[str, Any]] | None:
-    """Read the events of a line; None where it is not JSON."""
-    try:
-        return list(_unwrapped(orjson.loads(line), 0))
-    except (orjson.JSONDecodeError, RecursionError):
-        return None
 
 
 def _unwrapped(node: Any, depth: int) -> Iterator[Mapping[str, Any]]:
@@ -291,9 +240,3 @@ def _unwrapped(node: Any, depth: int) -> Iterator[Mapping[str, Any]]:
     elif isinstance(node, dict):
         for name in _WRAPPED:
             yield from _unwrapped(node.get(name), depth + 1)
-
-
-def _when(event: Mapping[str, Any]) -> Moment:
-    """Return when an event was written, or else when the request came."""
-    stamp = event.get("stageTimestamp") or event.get("requestReceivedTimestamp")
-    return moment_of(stamp)

@@ -17,9 +17,10 @@ from opslib.core.errors import InputError
 from opslib.core.proc import end_group
 from opslib.drift.moments import SECOND, Moment, moment_of
 
-FOLLOWS: Moment = 5 * SECOND
-"""The API server names a rotated file by the time of the rotation, and writes the line that
-did not fit into the next one right away (https://github.com/natefinch/lumberjack)."""
+FOLLOWS: Moment = SECOND // 500
+"""The API server names a rotated file by the time of the rotation, cut to milliseconds, and
+writes the line that did not fit into the next one: that event was over before
+(https://github.com/natefinch/lumberjack)."""
 
 _ROTATED = re.compile(r"-(\d{4}-\d{2}-\d{2})T(\d{2})-(\d{2})-(\d{2})\.(\d{3})$")
 

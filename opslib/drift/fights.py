@@ -46,14 +46,13 @@ def fight_of(observations: Iterable[Observation]) -> Fight | None:
 
 def _of_two(turns: Sequence[Observation]) -> list[Observation]:
     """Return the newest turns that are of two writers only."""
+    writers = {one.writer for one in turns[-2:]}
     found: list[Observation] = []
-    writers: set[str] = set()
     for one in reversed(turns):
-        writers.add(one.writer)
-        if len(writers) > 2:
+        if one.writer not in writers:
             break
         found.insert(0, one)
-    return found if len(writers) == 2 else []
+    return found
 
 
 def fights(drifts: Sequence[Drift], seen: Mapping[str, Iterable[Observation]]) -> tuple[Drift, ...]:

@@ -40,6 +40,8 @@ from opslib.reconcile.session import Session
 
 _COMMIT_PLACE = ("metadata", "annotations", COMMIT)
 _LEFT = " is left to "
+_UNNAMED = "no manager is named: a webhook set it once, or its entry was taken away"
+_MAYBE_SCALED = "an autoscaler may have set it: these may not be read"
 _GOING = ("metadata", "deletionTimestamp")
 
 Explained = tuple[str, str, str]
@@ -161,6 +163,11 @@ class _Finder:
             keys = [problem.key for problem in self._unasked]
             self.warnings.append(f"no plan can be made of {_few(keys)}: {first.message}")
 
+    def _scaled(self, place: Place) -> str:
+        """Say that replicas may be an autoscaler's, where these may not be read."""
+        hidden = any(path.endswith("/horizontalpodautoscalers") for path in self._forbidden)
+        return _MAYBE_SCALED if hidden and place == ("spec", "replicas") else ""
+
     def _was_applied(self, key: ResourceKey) -> bool:
         """Tell whether an object was there once: what never was is not gone."""
         inventory = self._prepared.inventory
@@ -220,7 +227,7 @@ class _Finder:
             kind = Difference.ADDED
         drift = self._drift(target, kind, one.place, declared=one.after, live=one.before)
         origin = drift.origin and replace(drift.origin, line=one.line or drift.origin.line)
-        note = change.reason if change.action is Action.REPLACE else ""
+        note = change.reason if change.action is Action.REPLACE else self._scaled(one.place)
         version = change.resource_version or drift.resource_version
         return replace(drift, path=one.path, origin=origin, note=note, resource_version=version)
 
@@ -262,7 +269,7 @@ class _Finder:
             elif not value_at(self._body(target, live), one.place)[0]:
                 left.append(one)
         wiped = is_wiped(live, self._manager)
-        if wiped:
+        if wiped and self._was_applied(target.key):
             self.warnings.append(
                 f"{target.key}: the entry of {self._manager} in its managedFields was removed: "
                 "who owns what of it cannot be told"
@@ -321,6 +328,9 @@ class _Finder:
         value = one.usual if declared else None
         if not declared and one.usual is not None:
             note = joined(note, f"undisturbed it is {one.usual}")
+        if not one.owners and not is_wiped(suspect.live, self._manager):
+            note = joined(note, _UNNAMED)
+        note = joined(note, self._scaled(one.place))
         live = _shown(suspect.live, one)
         drift = self._drift(suspect.target, kind, one.place, declared=value, live=live)
         self.drifts.append(replace(drift, note=note))

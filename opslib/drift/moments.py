@@ -31,3 +31,8 @@ def moment_of(text: Any) -> Moment:
 def shown(moment: Moment) -> str:
     """Write a moment as RFC 3339 in UTC with whole seconds."""
     return (_EPOCH + timedelta(microseconds=moment)).strftime("%Y-%m-%dT%H:%M:%SZ")
+
+
+def shown_exactly(moment: Moment) -> str:
+    """Write a moment as the API server writes times of events: with microseconds."""
+    return (_EPOCH + timedelta(microseconds=moment)).strftime("%Y-%m-%dT%H:%M:%S.%fZ")

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field, replace
 
 from opslib.core.errors import ConflictError, InputError
 from opslib.core.model import Manifest, Resource, ResourceKey
+from opslib.drift.bounds import bounded
 from opslib.drift.edit import place_of
 from opslib.drift.model import Difference, Drift, Plane
 from opslib.drift.partial import keeping
@@ -194,7 +195,7 @@ class Parts:
             there, value = value_at(masked(live), place)
             if not there:
                 notes.append(f"{drift.path} is gone already")
-            elif not same(value, drift.live):
+            elif not same(bounded(value), drift.live):
                 raise ConflictError(
                     f"{drift.path} has another value since the review", hint="review again"
                 )

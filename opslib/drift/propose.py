@@ -149,7 +149,7 @@ def _first(
     new: Manifest | None,
     reasons: list[str],
 ) -> Ground:
-    """Return the folder after the first edit that is proven."""
+    """Return the folder after the first edit that is proven; raises CannotEdit with the reason."""
     tried: list[Edits] = []
     for edits in candidates:
         if edits in tried:
@@ -161,9 +161,13 @@ def _first(
             reasons.append(error.what)
         if len(tried) >= MOST_TRIES:
             break
-    told = list(dict.fromkeys(reasons))
+    # What else would change says more than that an edit led to something else.
+    told = sorted(dict.fromkeys(reasons), key=lambda one: "change" in one or "gone" in one)
     why = f": {told[-1]}" if told else ""
-    raise CannotEdit(f"it cannot be proven which line rules it ({len(tried)} edits tried{why})")
+    what = "it cannot be proven which line rules it"
+    if old is None:
+        what = "the kustomization would make another object of it"
+    raise CannotEdit(f"{what} ({len(tried)} edits tried{why})")
 
 
 def _removals(ground: Ground, resource: Resource, drift: Drift) -> Candidates:

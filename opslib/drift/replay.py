@@ -21,7 +21,7 @@ from opslib.drift.model import Actor
 from opslib.drift.moments import SECOND, Moment, moment_of
 from opslib.drift.patches import by_json_patch
 from opslib.drift.refute import refutes_merge
-from opslib.drift.request import Request, request_of
+from opslib.drift.request import WRITES, Request, request_of
 from opslib.drift.selectors import selects
 from opslib.drift.wants import CAN, LEAVE, Effect, Want
 from opslib.reconcile.fieldpath import Place
@@ -30,12 +30,9 @@ MOST_WRITES = 20_000
 """Writes kept of one object; of more, the older half is forgotten, as if the log began later."""
 
 MOST_SECONDS = 120
+_NAMESPACES = "namespaces"
 MOST_LABELS = 1000
 MOST_OPERATIONS = 500
-
-_VERB = re.compile(rb'verb\\?":\s?\\?"(?:create|update|patch|delete)')
-_NAME = re.compile(rb'"name":\s?"([^"\\]*)"')
-_NAMESPACE = re.compile(rb'"namespace":\s?"([^"\\]*)"')
 
 
 @dataclass(frozen=True)
@@ -178,7 +175,7 @@ class Track:
             return
         there, metadata = _metadata(request.body)
         labels = metadata.get("labels") if there else None
-        if request.verb in {"create", "update"}:
+        if request.verb in {"create", "update"} or request.code == 201:
             self.labels.append((labels or {}) if there else None)
         elif not isinstance(request.body, dict):
             self.labels.append(None)
@@ -269,51 +266,44 @@ class Replay:
                 self._by_namespace[namespace].append(track)
             if track.live is None or track.generated:
                 self._by_kind[group, plural].append(track)
-        self._names = {name.encode() for *_, name in tracks}
-        self._names |= {name.encode() for name in self._by_namespace if name}
-        places = (track.key.namespace for found in self._by_kind.values() for track in found)
-        self._places = {place.encode() for place in places}
-        words = sorted((re.escape(name) for name in self._names), key=len, reverse=True)
-        self._anywhere = re.compile(b"|".join(words)) if words else None
 
     def read(self, source: AuditSource) -> Coverage:
         """Read a log to its end; return what it covers."""
         scan = Scan(source)
-        for event in scan.events(self.wants):
-            request = request_of(event)
-            if request is not None:
-                self.add(request)
+        for event in scan.events():
+            what = event.get("objectRef")
+            if event.get("verb") in WRITES and isinstance(what, dict) and self._concerns(what):
+                request = request_of(event)
+                if request is not None:
+                    self.add(request)
         for track in self._tracks.values():
             track.settle()
         return scan.coverage
 
-    def wants(self, line: bytes) -> bool:
-        """Tell cheaply whether a line may be about one of the objects."""
-        if _VERB.search(line) is None:
-            return False
-        at = line.find(b'"objectRef":')
-        if at < 0:
-            return self._anywhere is not None and self._anywhere.search(line) is not None
-        reference = line[at : line.find(b"}", at)]
-        name = _NAME.search(reference)
-        if name is not None:
-            return name[1] in self._names
-        namespace = _NAMESPACE.search(reference)
-        return bool(self._places) and (namespace is None or namespace[1] in self._places)
+    def _concerns(self, what: Mapping[str, Any]) -> bool:
+        """Tell whether a reference may be to one of the objects, or to what one is in."""
+        group, resource = what.get("apiGroup") or "", what.get("resource")
+        name, namespace = what.get("name") or "", what.get("namespace") or ""
+        if not name:
+            return (group, resource) in self._by_kind
+        if resource == _NAMESPACES and not group:
+            return name in self._by_namespace or (group, resource, "", name) in self._tracks
+        return (group, resource, namespace, name) in self._tracks
 
     def add(self, request: Request) -> None:
         """Note one write."""
         if request.verb == "deletecollection":
             self._collection(request)
             return
-        place = (request.group, request.resource, request.namespace, request.name)
-        track = self._tracks.get(place)
+        whole = request.resource == _NAMESPACES and not request.group
+        namespace = "" if whole else request.namespace
+        track = self._tracks.get((request.group, request.resource, namespace, request.name))
         if track is not None:
             track.add(request)
         elif request.verb == "create" and not request.name:
             self._generated(request)
-        if (request.resource, request.group, request.verb) == ("namespaces", "", "delete"):
-            for one in self._by_namespace.get(request.name, ()) if request.name else ():
+        if whole and request.verb == "delete" and request.name:
+            for one in self._by_namespace.get(request.name, ()):
                 one.add_cascade(request, f"with its namespace {request.name}", sure=True)
 
     def _collection(self, request: Request) -> None:

@@ -189,7 +189,10 @@ def _mapping(value: Any) -> Mapping[str, Any]:
 
 
 def _text(value: Any, most: int = MOST_TEXT) -> str:
-    return plain(value[:most]) if isinstance(value, str) else ""
+    if not isinstance(value, str):
+        return ""
+    text = value[:most]
+    return text if text.isprintable() else plain(text)
 
 
 def _texts(value: Any) -> tuple[str, ...]:

@@ -6,17 +6,18 @@ import contextlib
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
 
 from opslib.core.clock import stamp
 from opslib.core.errors import OpslibError
-from opslib.core.hashes import canonical_json
 from opslib.core.model import Revision
 from opslib.drift.attribute import attribute
 from opslib.drift.audit import AuditSource
+from opslib.drift.blame import declared
+from opslib.drift.bounds import bounded
 from opslib.drift.find import Found, find, grouped
 from opslib.drift.ignoring import Rule, ignoring, rules_of
-from opslib.drift.model import Drift, Review
+from opslib.drift.ledger import Ledger
+from opslib.drift.model import Drift, Plane, Review
 from opslib.drift.planes import Source, looked_at
 from opslib.reconcile.inventory import read_inventory
 from opslib.reconcile.planned import Planned
@@ -24,9 +25,6 @@ from opslib.reconcile.repofiles import appfile_at
 from opslib.reconcile.session import Session
 
 AuditLog = AuditSource | str | Path | Sequence[str] | None
-MOST_BYTES = 256 * 1024
-"""A value beyond is said by its size only: a review may hold thousands."""
-
 MOST_PENDING = 50
 """So many commits that are not applied yet are counted."""
 
@@ -91,6 +89,7 @@ def taken(
         kinds=session.discovery,
         read_at=at,
     )
+    drifts = declared(session.mirror, chosen.revision.commit, drifts)
     more, unread, said = looked_at(planes)
     kept, ignored = ignoring(more, chosen.rules)
     told = ((str(one.key), one.path, reason) for one, reason in ignored)
@@ -107,22 +106,28 @@ def taken(
         tuple(dict.fromkeys((*chosen.warnings, *plan.warnings, *found.warnings))),
         found.objects,
         covered,
-        said,
+        {str(Plane.OBJECTS): "compared", str(Plane.SECRETS): "compared", **said},
     )
-    return Taken(review, planned, found)
+    return Taken(_remembered(review), planned, found)
+
+
+def _remembered(review: Review) -> Review:
+    """Note a review in the app's ledger; return it with what earlier ones know of its drifts.
+
+    A ledger that cannot be written is no reason not to review.
+    """
+    try:
+        ledger = Ledger.open(review.app, review.cluster_uid)
+        known, _ = ledger.take(review)
+    except (OSError, OpslibError) as error:
+        text = f"the ledger of differences cannot be kept: {error}"
+        return replace(review, warnings=(*review.warnings, text))
+    return replace(known, warnings=(*known.warnings, *ledger.warnings))
 
 
 def _bounded(drift: Drift) -> Drift:
     """Return a drift without values that are too large to be shown."""
-    declared, live = (_shown(value) for value in (drift.declared, drift.live))
-    return replace(drift, declared=declared, live=live)
-
-
-def _shown(value: Any) -> Any:
-    if value is None or isinstance(value, bool | int | float):
-        return value
-    size = len(value) if isinstance(value, str) else len(canonical_json(value))
-    return value if size <= MOST_BYTES else f"<{size} bytes: too large to be shown>"
+    return replace(drift, declared=bounded(drift.declared), live=bounded(drift.live))
 
 
 @contextlib.contextmanager

@@ -28,6 +28,9 @@ from opslib.drift.wants import (
 )
 
 FOREVER: Moment = 1 << 62
+LOOSE: Moment = 2 * SECOND
+"""By how much a missing line may be out of the order of the others."""
+
 MOST_OTHERS = 5
 
 
@@ -42,7 +45,8 @@ class Horizon:
     def holes(self) -> list[Step]:
         """Return the times in which anything may have happened without being in the log."""
         found = [
-            Step(start, end or FOREVER, CAN.plain, UNLOGGED) for start, end in self.coverage.gaps
+            Step(start - LOOSE, end + LOOSE if end else FOREVER, CAN.plain, UNLOGGED)
+            for start, end in self.coverage.gaps
         ]
         if self.coverage.end < self.needed:
             found.append(Step(self.coverage.end + 1, FOREVER, CAN.plain, UNLOGGED))
@@ -294,8 +298,7 @@ def deleted(track: Track, horizon: Horizon) -> Verdict:
     if found.only is not None:
         write = writes[found.only]
         return Verdict(write, certain=True, why=_how(write))
-    first = _first_deletion(writes)
-    write = writes[first] if first in possible else writes[possible[0]]
+    write = writes[_first_deletion(writes, possible)]
     others = _distinct([writes[n].actor for n in possible], write)
     return Verdict(write, why=_doubt(life, found, horizon), others=others)
 
@@ -305,14 +308,11 @@ def _how(write: Write) -> str:
     return f"it was deleted {how}, audit id {write.id}"
 
 
-def _first_deletion(writes: Sequence[Write]) -> int | None:
-    chosen = None
-    for number, write in enumerate(writes):
-        if write.creates:
-            chosen = None
-        elif chosen is None and write.sure:
-            chosen = number
-    return chosen
+def _first_deletion(writes: Sequence[Write], possible: Sequence[int]) -> int:
+    """Return the deletion that fits best: the first since the last creation, a sure one if any."""
+    born = max((n for n, write in enumerate(writes) if write.creates), default=-1)
+    later = sorted(n for n in possible if n > born) or sorted(possible)
+    return next((n for n in later if writes[n].sure), later[0])
 
 
 def _ending(write: Write) -> int:

@@ -12,6 +12,7 @@ from opslib.core.model import Manifest, ResourceKey
 from opslib.drift.additions import (
     Addition,
     Owner,
+    Ownership,
     beyond,
     entries_of,
     inside,
@@ -130,18 +131,24 @@ class Scale:
             reason = self._why(suspect, one)
             by_right.append((one, reason)) if reason else drifts.append(one)
         told = {one.place for one in drifts} | {one.place for one, _ in by_right}
-        usual = [one for one in suspect.found if not _touches(one.place, told)]
+        around = {above for place in told for above in _upwards(place)}
+        usual = [
+            one
+            for one in suspect.found
+            if one.place not in around and not told.intersection(_upwards(one.place))
+        ]
         by_right += [(one, self._why(suspect, one) or BY_CREATION) for one in usual]
         return Weighed(suspect, tuple(drifts), tuple(by_right), asked, twin)
 
     def _owned(self, suspect: Suspect, found: Iterable[Addition]) -> Iterable[Addition]:
+        ownership = Ownership(suspect.live)
         for whole in found:
             if not suspect.whole and value_at(suspect.body, whole.place)[0]:
                 continue  # declared: the plan is the judge
             if _within(whole.place, suspect.covered):
                 continue
             for one in inside(whole.value, whole.place, suspect.covered):
-                owners = owners_of(suspect.live, one.place)
+                owners = ownership.of(one.place)
                 yield replace(one, owners=owners, usual=whole.usual)
 
     def _why(self, suspect: Suspect, one: Addition) -> str:
@@ -159,14 +166,17 @@ class Scale:
         second = twin_for(self._ask(suspect), suspect.body)
         if first is None or second is None:
             return weighed
-        anew = [
-            one
+        anew = {
+            one.place: one
             for one in unsure
-            if value_at(first, one.place) != value_at(second, one.place)
-            or _of_the_moment(one.value, one.usual)
-        ]
-        kept = tuple(one for one in weighed.drifts if one not in anew)
-        more = tuple((one, _GENERATED) for one in anew)
+            if one.owners == owners_of(second, one.place)
+            and (
+                value_at(first, one.place) != value_at(second, one.place)
+                or _of_the_moment(one.value, one.usual)
+            )
+        }
+        kept = tuple(one for one in weighed.drifts if one.place not in anew)
+        more = tuple((one, _GENERATED) for one in anew.values())
         return replace(weighed, drifts=kept, by_right=(*weighed.by_right, *more))
 
 
@@ -175,9 +185,9 @@ def _within(place: Place, places: Iterable[Place]) -> bool:
     return any(place[: len(one)] == one for one in places)
 
 
-def _touches(place: Place, places: Iterable[Place]) -> bool:
-    """Tell whether a place is one of others, in one of them, or around one of them."""
-    return any(place[: len(one)] == one[: len(place)] for one in places)
+def _upwards(place: Place) -> list[Place]:
+    """Return a place and all that it is in."""
+    return [place[:depth] for depth in range(1, len(place) + 1)]
 
 
 def _of_the_moment(value: Any, usual: Any) -> bool:

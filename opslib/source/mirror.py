@@ -243,6 +243,21 @@ class Mirror:
         author = history.blame(self._git, self._commit(commit), place, line)
         return self._revision(author, self._ref) if author else None
 
+    def blamed(
+        self, commit: str, path: str, line: int
+    ) -> tuple[Revision, tuple[str, str] | None] | None:
+        """Return the commit that brought a line, and the commit and path before it.
+
+        Spaces and moves within the file do not count. None when there is no such line.
+        """
+        place = self._tree(commit).resolve(path)
+        found = history.blamed(self._git, self._commit(commit), place, line) if line > 0 else None
+        return (self._revision(found.commit, self._ref), found.before) if found else None
+
+    def parents(self, commit: str) -> list[str]:
+        """Return the parents of a commit that the mirror has."""
+        return history.parents(self._git, self._commit(commit))
+
     def mentions(self, commit: str, text: str) -> list[str]:
         """Return the files of a commit, in any folder, that hold a text."""
         return history.mentions(self._git, self._commit(commit), text)

@@ -17,7 +17,7 @@ import yaml
 from opslib.core.errors import OpslibError
 from opslib.source import yamlwrite as write
 from opslib.source.yamlload import Document, load_values
-from opslib.source.yamltree import CannotEdit, Chunk, Node, Path, Tree, chunks, key_of
+from opslib.source.yamltree import CannotEdit, Chunk, MergedIn, Node, Path, Tree, chunks, key_of
 from opslib.source.yamlwrite import Layout, filled
 
 Names = Callable[[list[Any], Path], list[Any] | None]
@@ -138,13 +138,24 @@ class Amendment:
     def _mapping(self, old: dict[str, Any], new: dict[str, Any], path: Path) -> None:
         for key, value in new.items():
             if key in old:
-                self.to(old[key], value, (*path, key))
+                self._within(old[key], value, path, key)
         for key, value in new.items():
             if key not in old:
                 self._edit(add, path, key, value)
         for key in old:
             if key not in new:
                 self._edit(remove, (*path, key))
+
+    def _within(self, old: Any, new: Any, path: Path, key: str) -> None:
+        """Change a key's value; one that a merge key brings in gets a line of its own here."""
+        before = self.text
+        try:
+            self.to(old, new, (*path, key))
+        except MergedIn:
+            self.text = before
+            if any(key_of(one) == key for one, _ in Tree(before).find(path).pairs):
+                raise
+            self._edit(add, path, key, new)
 
     def _list(self, old: list[Any], new: list[Any], path: Path) -> None:
         names, wanted = self._names(old, path), self._names(new, path)
@@ -200,7 +211,9 @@ def put(tree: Tree, path: Path, value: Any) -> str:
         raise CannotEdit("the whole document would be another one", line=tree.line(node.start))
     parent = tree.find(path[:-1])
     if _in_flow(tree, path):
-        return _replaced(tree, node, write.inline(value, layout=_layout(tree), flow=True))
+        quote = node.style if node.style in {"'", '"'} else ""
+        text = write.inline(value, layout=_layout(tree), quote=quote, flow=True)
+        return _replaced(tree, node, text)
     if node.kind == "scalar" and not filled(value):
         return _scalar(tree, parent, node, value)
     if node.flow and node.kind in {"map", "seq"} and (not filled(value) or _fits(tree, node)):
@@ -231,7 +244,7 @@ def _scalar(tree: Tree, parent: Node, node: Node, value: Any) -> str:
         if block is not None:
             return block
     layout = _layout(tree)
-    text = write.inline(value, layout=layout, quote=node.style if node.style in "\"'" else "")
+    text = write.inline(value, layout=layout, quote=node.style if node.style in {"'", '"'} else "")
     if node.style in {"|", ">"}:
         comment = tree.text[node.start : tree.tail(node.start)].partition("#")[2]
         text += f"  #{comment}" if comment else ""

@@ -7,6 +7,7 @@ import json
 import ssl
 import subprocess
 import threading
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -90,12 +91,26 @@ def webhook(cluster: Cluster, place: Path, name: str, namespace: str) -> Iterato
         bundle = base64.b64encode((place / "hook.crt").read_bytes()).decode()
         body = _configuration(name, namespace, server.server_address[1], bundle)
         cluster.request("POST", _CONFIGURATIONS, body=body)
+        _wait(cluster, namespace)
         yield
     finally:
         cluster.request("DELETE", f"{_CONFIGURATIONS}/{name}")
         server.shutdown()
         server.server_close()
         thread.join()
+
+
+def _wait(cluster: Cluster, namespace: str) -> None:
+    """Wait until the API server asks the webhook: it takes notice of a new one in a while."""
+    path = f"/api/v1/namespaces/{namespace}/configmaps"
+    body = {"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "hook-probe"}}
+    until = time.monotonic() + 30
+    while time.monotonic() < until:
+        made = cluster.request("POST", path, query={"dryRun": "All"}, body=body)
+        if MARK in (made["metadata"].get("annotations") or {}):
+            return
+        time.sleep(0.05)
+    raise SystemExit("the API server does not ask the webhook")
 
 
 def _configuration(name: str, namespace: str, port: int, bundle: str) -> dict[str, Any]:

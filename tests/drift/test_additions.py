@@ -5,13 +5,23 @@ from __future__ import annotations
 import copy
 import json
 import string
+import time
 from typing import Any
 
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from opslib.core.model import ResourceKey
-from opslib.drift.additions import Addition, Owner, beyond, foreign, owners_of, split, unowned
+from opslib.drift.additions import (
+    Addition,
+    Owner,
+    Ownership,
+    beyond,
+    foreign,
+    owners_of,
+    split,
+    unowned,
+)
 from opslib.drift.noise import why
 from opslib.drift.twins import Twin, twin_for
 from opslib.drift.weigh import Defaults, is_wiped
@@ -269,3 +279,20 @@ def test_a_custom_resource_is_held_by_its_own_controller() -> None:
     assert not by("operator", "evil.com/hold")
     assert not by("operator", "notexample.com/hold")
     assert not by("kubectl-edit", "finalizer.example.com/db")
+
+
+def test_lists_of_thousands_do_not_take_thousands_of_times_as_long() -> None:
+    """An object that somebody filled up to the server's limit is compared in seconds."""
+    names = [f"n{number}" for number in range(20_000)]
+    twin = thing({"list": [{"name": "first"}]})
+    live = thing({"list": [{"name": "first"}, *({"name": name} for name in names)]})
+    marks: dict[str, Any] = {f'k:{{"name":"{name}"}}': {".": {}, "f:name": {}} for name in names}
+    live["metadata"]["managedFields"] = [entry("helm", {"f:spec": {"f:list": marks}})]
+    started = time.perf_counter()
+    found = list(beyond(live, twin))
+    ownership = Ownership(live)
+    assert all(ownership.of(one.place) for one in found)
+    assert len(foreign(live, OURS)) == len(found) == len(names)
+    assert unowned(live) == [(("spec", "list", "*", "name"), "first")]
+    print(f"{time.perf_counter() - started:.1f} s")
+    assert time.perf_counter() - started < 20

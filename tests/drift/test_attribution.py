@@ -12,13 +12,14 @@ from pathlib import Path
 import pytest
 
 from opslib.core.clock import parse_stamp, stamp
-from opslib.core.model import Manifest
+from opslib.core.model import Manifest, key_of
 from opslib.drift.attribute import attribute
 from opslib.drift.model import Confidence, Difference, Drift, Plane
 from opslib.kube.client import Cluster
 from opslib.kube.discovery import Discovery
 from opslib.reconcile.diff import Step, show
 from opslib.reconcile.fieldpath import value_at
+from opslib.reconcile.mask import masked, token
 from opslib.sandbox.cluster import Status
 
 from . import editors
@@ -237,3 +238,144 @@ def _judged(told: Sequence[Drift], cases: Sequence[Case]) -> list[str]:
     return [
         judge(one, *case.truth[place]) for one, (_, case, place) in zip(told, cases, strict=True)
     ]
+
+
+GONE = ("by name", "kubectl", "collection", "selected", "namespace", "twice", "again", "finalizer")
+
+
+def _delete(stage: Stage, who: Editor, how: str, one: Watched) -> None:
+    """Delete an object in one of several ways."""
+    folder = one.path
+    if how in {"by name", "twice", "again", "finalizer"}:
+        assert who.send("DELETE", one.url)[0] == 200
+    elif how == "kubectl":
+        who.kubectl("delete", "configmap", one.key.name)
+    elif how == "collection":
+        assert (
+            who.send("DELETE", f"{folder}?fieldSelector=metadata.name%3D{one.key.name}")[0] == 200
+        )
+    elif how == "selected":
+        assert who.send("DELETE", f"{folder}?labelSelector=only%3D{one.key.name}")[0] == 200
+    elif how == "namespace":
+        assert who.send("DELETE", f"/api/v1/namespaces/{one.key.namespace}")[0] == 200
+
+
+def _gone(stage: Stage) -> list[tuple[Drift, str, str]]:
+    """Delete objects in all ways by all identities; return their drifts, and who it was."""
+    found = []
+    for number, who in enumerate(stage.editors * 2):
+        for how in GONE:
+            space = stage.namespace
+            if how == "namespace":
+                space = f"{stage.namespace}-{number}"
+                body: Manifest = {
+                    "apiVersion": "v1",
+                    "kind": "Namespace",
+                    "metadata": {"name": space},
+                }
+                assert stage.app.send("POST", "/api/v1/namespaces", body)[0] == 201
+            name = f"gone-{number}-{how.replace(' ', '-')}"
+            metadata: Manifest = {"name": name, "namespace": space, "labels": {"only": name}}
+            if how == "finalizer":
+                metadata["finalizers"] = ["example.com/hold"]
+            manifest: Manifest = {"apiVersion": "v1", "kind": "ConfigMap", "metadata": metadata}
+            one = Watched(f"/api/v1/namespaces/{space}/configmaps", manifest, [])
+            editors.revert(stage.app, one, stage.chance)
+            stage.chance.choice(stage.editors).send("DELETE", f"{one.url}?dryRun=All")
+            if how == "again":  # deleted by one, made again, deleted by another
+                _delete(stage, stage.chance.choice(stage.editors), how, one)
+                editors.revert(stage.app, one, stage.chance)
+            begun = stamp()
+            _delete(stage, who, how, one)
+            other = stage.chance.choice(stage.editors)
+            if how == "twice":
+                assert other.send("DELETE", one.url)[0] == 404
+            if how == "finalizer":
+                assert other.send("DELETE", one.url)[0] == 200
+                editors._patch(
+                    other, one, "tool", {"metadata": {"finalizers": None}}, editors.MERGE
+                )
+            drift = Drift(Plane.OBJECTS, Difference.MISSING, one.key)
+            found.append((drift, who.user, begun))
+    return found
+
+
+def test_deletions(stage: Stage, sandbox: Status, server: Cluster) -> None:
+    """Who deleted what is gone is told: by name, in a collection, with its namespace, twice."""
+    cases = _gone(stage)
+    ask = partial(attribute, app_manager=APP, kinds=Discovery(server), read_at=stamp())
+    for place in {drift.key.namespace for drift, *_ in cases}:
+        stage.app.send("GET", f"/api/v1/namespaces/{place}/configmaps")
+    told, _ = ask([drift for drift, *_ in cases], {}, log=sandbox.audit_log)
+    verdicts = [judge(one, user, at) for one, (_, user, at) in zip(told, cases, strict=True)]
+    print(f"\n{len(cases)} deletions: {dict(Counter(verdicts))}")
+    for one, verdict, (_, user, _) in zip(told, verdicts, cases, strict=True):
+        if verdict != "certain":
+            print(verdict, one.key, user, one.attribution)
+    assert verdicts.count("certain") == len(cases)
+    assert {one.attribution.person for one in told} == {True, False}
+    told, _ = ask([drift for drift, *_ in cases], {}, log=None)
+    assert {one.attribution.confidence for one in told} == {Confidence.UNKNOWN}
+
+
+def test_objects_that_git_does_not_have(stage: Stage, sandbox: Status, server: Cluster) -> None:
+    """Who made an extra object is told, also where the API server made its name."""
+    cases: list[tuple[str, str, Manifest]] = []
+    path = f"/api/v1/namespaces/{stage.namespace}/configmaps"
+    for number, who in enumerate(stage.editors * 4):
+        metadata = (
+            {"generateName": f"extra-{number}-"} if number % 2 else {"name": f"extra-{number}"}
+        )
+        body: Manifest = {"apiVersion": "v1", "kind": "ConfigMap", "metadata": metadata}
+        begun = stamp()
+        status, made = who.send("POST", f"{path}?fieldManager={APP}", body)
+        assert status == 201
+        made["apiVersion"], made["kind"] = "v1", "ConfigMap"
+        cases.append((who.user, begun, made))
+        other = Watched(path, made, [])
+        editors.unrelated(stage.chance.choice(stage.editors), other, stage.chance)
+    live = {key_of(made): made for *_, made in cases}
+    drifts = [Drift(Plane.OBJECTS, Difference.EXTRA, key) for key in live]
+    ask = partial(attribute, app_manager=APP, kinds=Discovery(server), read_at=stamp())
+    stage.app.send("GET", path)
+    told, _ = ask(drifts, live, log=sandbox.audit_log)
+    verdicts = [judge(one, user, at) for one, (user, at, _) in zip(told, cases, strict=True)]
+    print(f"\n{len(cases)} extra objects: {dict(Counter(verdicts))}")
+    assert verdicts.count("certain") == len(cases)
+    told, _ = ask(drifts, live, log=None)
+    assert {one.attribution.confidence for one in told} == {Confidence.UPPER_BOUND}
+
+
+def test_secrets_have_no_bodies(stage: Stage, sandbox: Status, server: Cluster) -> None:
+    """Of a Secret the log has no values: certain is only what no other write can have done."""
+    path = f"/api/v1/namespaces/{stage.namespace}/secrets"
+    manifest: Manifest = {"apiVersion": "v1", "kind": "Secret", "metadata": {"name": "key"}}
+    manifest["metadata"]["namespace"] = stage.namespace
+    manifest["stringData"] = {"password": "first"}
+    one = Watched(path, manifest, [])
+    editors.revert(stage.app, one, stage.chance)
+    alice, bob = stage.editors[:2]
+    body = {"stringData": {"password": "second"}}
+    editors._patch(alice, one, "kubectl-edit", body, editors.MERGE)
+    editors._patch(bob, one, "kubectl-label", {"metadata": {"labels": {"a": "b"}}}, editors.MERGE)
+    read_at = stamp()
+    live = stage.app.send("GET", one.url)[1]
+    place = ("data", "password")
+    value = token(live["data"]["password"])
+    drift = Drift(
+        Plane.OBJECTS, Difference.CHANGED, one.key, show(place), token("x"), value,
+        api_version="v1", place=place,
+    )  # fmt: skip
+    told, _ = attribute(
+        [drift],
+        {one.key: masked(live)},
+        app_manager=APP,
+        log=sandbox.audit_log,
+        kinds=Discovery(server),
+        read_at=read_at,
+    )
+    found = told[0].attribution
+    assert found.confidence is Confidence.LIKELY
+    assert found.actor
+    assert found.actor.user == alice.user
+    assert "second" not in str(told)
