@@ -11,7 +11,7 @@ from collections.abc import Mapping, Sequence
 from enum import Enum
 from typing import Any
 
-from opslib.drift.wants import CAN, LEAVE, SET, TOUCH, Effect, Want, joined, then
+from opslib.drift.wants import CAN, LEAVE, SET, Effect, Want, joined, then
 from opslib.reconcile.diff import Step, find_step
 
 ABSENT = object()
@@ -32,12 +32,33 @@ class Patch(Enum):
     APPLY = "apply"
 
 
+# Keys of list items that have a default where they are left out.
+_KEY_DEFAULTS = {"protocol": "TCP"}
+
+
+def find(node: Any, step: Step) -> str | int | None:
+    """Return the key or index at which a step leads on; None where it surely does not.
+
+    Of an item that leaves out one of the keys that name it, the first one counts.
+    """
+    if not isinstance(step, tuple) or not isinstance(node, list):
+        return find_step(node, step)
+    for number, item in enumerate(node):
+        if (
+            isinstance(item, dict)
+            and step[0][0] in item
+            and all(item.get(key, _KEY_DEFAULTS.get(key, value)) == value for key, value in step)
+        ):
+            return number
+    return None
+
+
 def lookup(node: Any, place: Sequence[Step]) -> tuple[bool, Any]:
     """Return whether an object has a field, and its value; None counts as none."""
     for step in place:
         if step == "(order)":
             break
-        key = find_step(node, step)
+        key = find(node, step)
         if key is None:
             return False, None
         node = node[key]
@@ -57,7 +78,10 @@ class _Walk:
         self.how = how
 
     def down(self, node: Any, rest: tuple[Step, ...]) -> Effect:
-        if not rest or rest == ("(order)",):
+        if rest == ("(order)",):
+            # Whoever merges by keys may put items anywhere.
+            return self.want.judge(node) if self.how is Patch.MERGE else CAN
+        if not rest:
             return self._at(node)
         if isinstance(node, dict):
             return self._mapping(node, rest)
@@ -103,7 +127,7 @@ class _Walk:
         if rest[1:] == ("(order)",) and f"$setElementOrder/{first}" in node:
             return CAN
         # What is always there (spec, metadata) gets no defaults by being mentioned.
-        return LEAVE if len(self.want.place) - len(rest) < 2 else TOUCH
+        return LEAVE if len(self.want.place) - len(rest) < 2 else self.want.touch
 
     def _taken_out(self, node: Mapping[str, Any], name: str) -> bool:
         values = node.get(f"$deleteFromPrimitiveList/{name}")
@@ -129,14 +153,13 @@ class _Walk:
         if any(isinstance(one, dict) and one.get("$patch") == "replace" for one in items):
             return self._replaced(items, rest)
         step = rest[0]
-        exact = find_step(items, step)
-        if exact is not None:
-            return self.down(items[int(exact)], rest[1:])
-        near = [one for one in items if _may_be(one, step)]
-        if not near:
-            return LEAVE
         # Strategic merge knows an item by one of its keys only (a port without its protocol).
-        return joined(LEAVE, self.down(near[0], rest[1:]))
+        loose = isinstance(step, tuple) and len(step) > 1 and self.how is Patch.STRATEGIC
+        exact = find(items, step)
+        if exact is not None:
+            effect = self.down(items[int(exact)], rest[1:])
+            return joined(effect, LEAVE) if loose else effect
+        return CAN if any(_may_be(one, step) for one in items) else LEAVE
 
 
 def _may_be(item: Any, step: Step) -> bool:
@@ -200,7 +223,7 @@ def _named(tests: Mapping[str, Any], at: str, step: Step) -> bool | None:
     if not isinstance(step, tuple):
         return None
     if at in tests:
-        return find_step([tests[at]], step) is not None
+        return find([tests[at]], step) is not None
     known = [tests[f"{at}/{k}"] == v for k, v in step if f"{at}/{k}" in tests]
     if False in known:
         return False
@@ -224,8 +247,10 @@ def _item(op: str, value: Any, want: Want, rest: tuple[Step, ...], named: bool |
     if op == "remove":
         return LEAVE if named is False else want.reset if named else joined(want.reset, LEAVE)
     found, inside = lookup([value], rest)
-    if find_step([value], rest[0]) is not None:
-        return want.judge(inside) if found else want.reset
+    if find([value], rest[0]) is not None:
+        effect = want.judge(inside) if found else want.reset
+        # Nothing keeps a patch from adding an item of the same name a second time.
+        return joined(effect, LEAVE) if op == "add" else effect
     if op == "add":
         return LEAVE  # another item, put between
     return LEAVE if named is False else joined(want.reset, LEAVE)
