@@ -97,13 +97,15 @@ def patch_types(request: Request, body: Mapping[str, Any], want: Want) -> list[P
     types = [Patch.MERGE, Patch.STRATEGIC]
     if not want.builtin:
         types = [Patch.MERGE]  # strategic merge is for the server's own kinds only
-    elif _directed(body) or _incomplete(body):
+    elif _incomplete(body) or (
+        request.query.get("fieldValidation") == "Strict" and _directed(body)
+    ):
         types = [Patch.STRATEGIC]
     return [*types, Patch.APPLY] if request.may_be_apply else types
 
 
 def _directed(node: Any) -> bool:
-    """Tell whether a patch has directives, which only a strategic merge patch has."""
+    """Tell whether a patch has directives of strategic merge: strictly, all others are refused."""
     if isinstance(node, dict):
         return any(key[:1] == "$" or _directed(part) for key, part in node.items())
     return isinstance(node, list) and any(_directed(part) for part in node)

@@ -11,7 +11,7 @@ from collections.abc import Mapping, Sequence
 from enum import Enum
 from typing import Any
 
-from opslib.drift.wants import CAN, LEAVE, SET, TOUCH, Effect, Want, joined, then
+from opslib.drift.wants import CAN, LEAVE, SET, Effect, Want, joined, then
 from opslib.reconcile.diff import Step, find_step
 
 ABSENT = object()
@@ -127,7 +127,7 @@ class _Walk:
         if rest[1:] == ("(order)",) and f"$setElementOrder/{first}" in node:
             return CAN
         # What is always there (spec, metadata) gets no defaults by being mentioned.
-        return LEAVE if len(self.want.place) - len(rest) < 2 else TOUCH
+        return LEAVE if len(self.want.place) - len(rest) < 2 else self.want.touch
 
     def _taken_out(self, node: Mapping[str, Any], name: str) -> bool:
         values = node.get(f"$deleteFromPrimitiveList/{name}")
@@ -153,14 +153,13 @@ class _Walk:
         if any(isinstance(one, dict) and one.get("$patch") == "replace" for one in items):
             return self._replaced(items, rest)
         step = rest[0]
+        # Strategic merge knows an item by one of its keys only (a port without its protocol).
+        loose = isinstance(step, tuple) and len(step) > 1 and self.how is Patch.STRATEGIC
         exact = find(items, step)
         if exact is not None:
-            return self.down(items[int(exact)], rest[1:])
-        near = [one for one in items if _may_be(one, step)]
-        if not near:
-            return LEAVE
-        # Strategic merge knows an item by one of its keys only (a port without its protocol).
-        return joined(LEAVE, self.down(near[0], rest[1:]))
+            effect = self.down(items[int(exact)], rest[1:])
+            return joined(effect, LEAVE) if loose else effect
+        return CAN if any(_may_be(one, step) for one in items) else LEAVE
 
 
 def _may_be(item: Any, step: Step) -> bool:
@@ -249,7 +248,9 @@ def _item(op: str, value: Any, want: Want, rest: tuple[Step, ...], named: bool |
         return LEAVE if named is False else want.reset if named else joined(want.reset, LEAVE)
     found, inside = lookup([value], rest)
     if find([value], rest[0]) is not None:
-        return want.judge(inside) if found else want.reset
+        effect = want.judge(inside) if found else want.reset
+        # Nothing keeps a patch from adding an item of the same name a second time.
+        return joined(effect, LEAVE) if op == "add" else effect
     if op == "add":
         return LEAVE  # another item, put between
     return LEAVE if named is False else joined(want.reset, LEAVE)

@@ -19,7 +19,6 @@ from opslib.drift.wants import (
     NO_NO,
     NO_YES,
     SET,
-    TOUCH,
     YES_NO,
     YES_YES,
     Effect,
@@ -150,10 +149,10 @@ def resolved(track: Track, life: Life, number: int) -> list[Effect]:
         effect = write.effects[number]
         if write.merged and track.trusts(write.refuted):
             effect = write.merged[number]
-        if place == 0 and life.created and effect in {LEAVE, TOUCH}:
+        if place == 0 and life.created and effect in {LEAVE, want.touch}:
             effect = want.reset  # what was not given when it was created has its default
         elif write.apply:
-            silent = effect in {LEAVE, TOUCH}
+            silent = effect in {LEAVE, want.touch}
             before = applied.get(write.manager, not life.created or track.granted)
             if silent and before:
                 effect = joined(effect, want.reset)

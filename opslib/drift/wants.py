@@ -97,6 +97,11 @@ class Want:
         return RESET if self.present else SET
 
     @property
+    def touch(self) -> Effect:
+        """What writing to what the field is in does, where that does not have the field."""
+        return TOUCH if self.present else joined(LEAVE, Effect(YES_NO, YES_NO))
+
+    @property
     def may_default(self) -> bool:
         """Whether nobody need have written the value, as it may be the field's default."""
         if not self.present or self.place[:1] == ("metadata",):

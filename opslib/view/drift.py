@@ -99,14 +99,14 @@ def _facts(review: Review) -> list[tuple[str, str]]:
     revision = review.revision
     commit = f"{revision.short} {revision.subject}".strip()
     place = f"{revision.url} {revision.path}".strip()
-    planes = "; ".join(f"{name}: {text}" for name, text in review.planes.items())
+    planes = "; ".join(f"{name} {text}" for name, text in review.planes.items())
     return [
         ("App", review.app),
         ("Against", f"{commit} ({place})"),
         ("Cluster", review.server),
         ("Looked at", f"{review.objects} objects, {review.taken_at[:19].replace('T', ' ')}Z"),
         ("Who did it", review.audit or "without an audit log: field managers only, no users"),
-        ("Beside objects", planes),
+        ("Planes", planes),
     ]
 
 

@@ -16,14 +16,14 @@ from opslib.core.clock import now, parse_stamp
 from opslib.drift.model import Drift
 from opslib.drift.order import kind_of_actor, moment, named, ordered, when, who
 from opslib.view.drift import display, esc
-from opslib.view.plots import BLUE, GREY, ORANGE
 from opslib.view.text import clean
 
 MOST_OBJECTS = 30
 _LEFT, _WIDTH, _ROW, _TOP = 330, 1000, 26, 34
 _SOON, _NEAR = 60.0, 22
 """Seconds under which all is now; pixels within which marks of one object are one."""
-_COLOURS = {"person": ORANGE, "program": BLUE, "unknown": GREY}
+_COLOURS = {"person": "#E69F00", "program": "#0072B2", "unknown": "#999999"}
+"""As in ``plots``, which draws with plotly: nothing here waits for that."""
 _WORDS = {"person": "a person", "program": "a program", "unknown": "nobody knows who"}
 _HOUR, _DAY = 3600.0, 86400.0
 _TICKS = {

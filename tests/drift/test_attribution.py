@@ -323,10 +323,9 @@ def test_objects_that_git_does_not_have(stage: Stage, sandbox: Status, server: C
     cases: list[tuple[str, str, Manifest]] = []
     path = f"/api/v1/namespaces/{stage.namespace}/configmaps"
     for number, who in enumerate(stage.editors * 4):
-        metadata = (
-            {"generateName": f"extra-{number}-"} if number % 2 else {"name": f"extra-{number}"}
-        )
-        body: Manifest = {"apiVersion": "v1", "kind": "ConfigMap", "metadata": metadata}
+        named = {"generateName": f"extra-{number}-"} if number % 2 else {"name": f"extra-{number}"}
+        body: Manifest = {"apiVersion": "v1", "kind": "ConfigMap", "metadata": named}
+        body["data"] = {"mode": "extra"}
         begun = stamp()
         status, made = who.send("POST", f"{path}?fieldManager={APP}", body)
         assert status == 201
