@@ -11,7 +11,7 @@ from opslib.drift.model import Actor
 from opslib.drift.moments import SECOND, Moment, shown
 from opslib.drift.owners import agrees, contradictions
 from opslib.drift.refute import held_since
-from opslib.drift.replay import Track, Write
+from opslib.drift.replay import FOREVER, Track, Write
 from opslib.drift.setters import BEFORE, UNLOGGED, Setters, State, Step, by_time, follow
 from opslib.drift.wants import (
     CAN,
@@ -26,7 +26,6 @@ from opslib.drift.wants import (
     joined,
 )
 
-FOREVER: Moment = 1 << 62
 LOOSE: Moment = 2 * SECOND
 """By how much a missing line may be out of the order of the others."""
 
