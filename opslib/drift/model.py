@@ -118,7 +118,10 @@ NOBODY = Attribution()
 
 @dataclass(frozen=True)
 class Declared:
-    """From Git's side: the commit, author and file:line that introduced the declared value."""
+    """From Git's side: the commit, author and file:line that introduced the declared value.
+
+    Line 0 stands for the file as a whole, where no line of it holds the value.
+    """
 
     origin: Origin
     commit: str = ""

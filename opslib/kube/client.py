@@ -30,8 +30,16 @@ from opslib.kube.pace import MOST, Pacer
 APPLY = "application/apply-patch+yaml"
 MERGE = "application/merge-patch+json"
 JSON = "application/json"
+METADATA = f"{JSON};as=PartialObjectMetadataList;g=meta.k8s.io;v=v1,{JSON}"
+"""Of a collection, only the metadata of its items, from servers that can.
+https://kubernetes.io/docs/reference/using-api/api-concepts/#alternate-representations-of-resources
+"""
 PAGE = 500
 """Objects per LIST page: kubectl's own default (--chunk-size)."""
+
+_SYSTEM = "/api/v1/namespaces/kube-system"
+NAMES = "application/json;as=Table;g=meta.k8s.io;v=v1,application/json"
+"""Asks for a collection as a table, whose column "Name" has the names."""
 
 Query = Mapping[str, str | int | bool]
 
@@ -55,6 +63,23 @@ class Cluster:
         self.version = ""
         self.pacer = Pacer()
         self._may_write: Callable[[], bool] | None = None
+        self._unread: Callable[[str, str], None] | None = None
+
+    def lenient(self, unread: Callable[[str, str], None]) -> Cluster:
+        """Return the same connection for a reader who goes on without what it may not read.
+
+        A refusal (403) of ``find``, ``list`` or ``uid`` is told to ``unread`` as path and reason,
+        and answered as if nothing were there: whoever uses this must not take it for that.
+        """
+        other = copy.copy(self)
+        other._unread = unread  # noqa: SLF001  # it is one of us
+        return other
+
+    def _passed_over(self, path: str, error: ApiError) -> bool:
+        if self._unread is None or error.code != 403:
+            return False
+        self._unread(path, error.what)
+        return True
 
     def fenced(self, may_write: Callable[[], bool]) -> Cluster:
         """Return the same connection for a writer that may lose its right to write.
@@ -143,15 +168,17 @@ class Cluster:
         try:
             return self.request("GET", path)
         except ApiError as error:
-            if error.code == 404:
+            if error.code == 404 or self._passed_over(path, error):
                 return None
             raise
 
-    def list(self, path: str, query: Query | None = None) -> tuple[list[dict[str, Any]], str]:
+    def list(
+        self, path: str, query: Query | None = None, *, accept: str = JSON
+    ) -> tuple[list[dict[str, Any]], str]:
         """LIST a collection page by page; return its items and the resourceVersion read.
 
-        A continue token that expired midway (410) starts the list again without paging,
-        as client-go's pager does.
+        ``accept`` may ask for METADATA alone. A continue token that expired midway (410) starts
+        the list again without paging, as client-go's pager does.
         """
         items: list[dict[str, Any]] = []
         token = ""
@@ -160,11 +187,13 @@ class Cluster:
             if token:
                 asked["continue"] = token
             try:
-                page = self.request("GET", path, query=asked)
+                page = self.request("GET", path, query=asked, accept=accept)
             except ApiError as error:
+                if self._passed_over(path, error):
+                    return [], ""
                 if error.code != 410 or not token:
                     raise
-                page = self.request("GET", path, query=query)
+                page = self.request("GET", path, query=query, accept=accept)
                 items = []
             items.extend(page.get("items") or [])
             token = page["metadata"].get("continue", "")
@@ -173,7 +202,8 @@ class Cluster:
 
     def uid(self) -> str:
         """Return what names this cluster for ever: the uid of its kube-system namespace."""
-        return str(self.get("/api/v1/namespaces/kube-system")["metadata"]["uid"])
+        found = self.find(_SYSTEM) if self._unread else self.get(_SYSTEM)
+        return str(found["metadata"]["uid"]) if found else ""
 
     def about(self) -> dict[str, str | None]:
         """Return server, version and uid for a record; uid None where it may not be read."""

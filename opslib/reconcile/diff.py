@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from opslib.core.model import Manifest, Resource
@@ -34,12 +34,16 @@ LIST_KEYS: dict[str, tuple[tuple[str, ...], ...]] = {
 
 @dataclass(frozen=True)
 class FieldChange:
-    """One field before and after (None: absent); ``line`` is its line in the file of origin."""
+    """One field before and after (None: absent); ``line`` is its line in the file of origin.
+
+    ``place`` is the path as steps; it is not kept in JSON.
+    """
 
     path: str
     before: Any
     after: Any
     line: int | None = None
+    place: tuple[Step, ...] = field(default=(), compare=False, repr=False)
 
     def as_dict(self) -> dict[str, Any]:
         row = {"path": self.path, "before": self.before, "after": self.after}
@@ -56,7 +60,7 @@ def field_changes(before: Manifest, after: Manifest, resource: Resource) -> list
     Status and the server's own metadata are not compared.
     """
     return [
-        FieldChange(show(path), old, new, line_of(path, resource))
+        FieldChange(show(path), old, new, line_of(path, resource), path)
         for path, old, new in differences(comparable(before), comparable(after))
     ]
 
@@ -65,7 +69,7 @@ def declared_fields(resource: Resource) -> list[FieldChange]:
     """Return every declared leaf as a change from nothing: what creating the object sets."""
     skip = {("apiVersion",), ("kind",), ("metadata", "name"), ("metadata", "namespace")}
     return [
-        FieldChange(show(path), None, value, line_of(path, resource))
+        FieldChange(show(path), None, value, line_of(path, resource), path)
         for path, value in _leaves(resource.manifest, ())
         if path not in skip
     ]
@@ -95,7 +99,7 @@ def differences(
 def _lists(
     before: list[Any], after: list[Any], path: tuple[Step, ...]
 ) -> Iterator[tuple[tuple[Step, ...], Any, Any]]:
-    steps = _steps(before, after, path)
+    steps = named_items(before, after, path)
     if steps is None:
         for index in range(max(len(before), len(after))):
             old = before[index] if index < len(before) else None
@@ -112,7 +116,7 @@ def _lists(
         yield (*path, "(order)"), order[0], order[1]
 
 
-def _steps(
+def named_items(
     before: list[Any], after: list[Any], path: tuple[Step, ...]
 ) -> tuple[dict[Step, Any], dict[Step, Any]] | None:
     """Index both lists by the keys that name their items; None where nothing names them."""
@@ -186,7 +190,7 @@ def _show_step(step: Step) -> str:
 
 def list_steps(items: list[Any], path: tuple[Step, ...]) -> list[Step] | None:
     """Return what names each item of a list, in its order; None where nothing does."""
-    found = _steps(items, items, path)
+    found = named_items(items, items, path)
     return list(found[0]) if found else None
 
 
@@ -195,7 +199,7 @@ def _leaves(value: Any, path: tuple[Step, ...]) -> Iterator[tuple[tuple[Step, ..
         for key, item in value.items():
             yield from _leaves(item, (*path, key))
     elif isinstance(value, list) and value:
-        found = _steps(value, value, path)
+        found = named_items(value, value, path)
         items = found[0].items() if found else enumerate(value)
         for step, item in items:
             yield from _leaves(item, (*path, step))

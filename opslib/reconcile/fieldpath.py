@@ -48,6 +48,23 @@ class FieldPath:
     def __str__(self) -> str:
         return self.text
 
+    def covers(self, place: Place) -> bool:
+        """Tell whether a place is this path's field, or in it."""
+        if len(place) < len(self.steps) or not place:
+            return False
+        return all(map(_is_step, self.steps, place))
+
+
+def _is_step(wanted: str | _Item, step: Step) -> bool:
+    if isinstance(wanted, str):
+        return wanted == step
+    if wanted.number is not None:
+        return wanted.number == step
+    if not wanted.keys:
+        return not isinstance(step, str)
+    named = {key: str(value) for key, value in step} if isinstance(step, tuple) else {}
+    return all(named.get(key) == value for key, value in wanted.keys)
+
 
 def parse_path(text: str, where: str = "") -> FieldPath:
     """Read a path; InputError that shows how one is written."""

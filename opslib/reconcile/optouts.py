@@ -37,7 +37,7 @@ from opslib.reconcile.fieldpath import (
 )
 from opslib.reconcile.retry import retrying
 
-_SCALER = ("autoscaling", "HorizontalPodAutoscaler")
+SCALER = ("autoscaling", "HorizontalPodAutoscaler")
 _ONE_BY_ONE = 4
 """More namespaces than these are asked for their autoscalers in one list of the cluster."""
 
@@ -128,7 +128,7 @@ def opt_outs(
         t.key for t in desired.targets if "replicas" in (t.resource.manifest.get("spec") or {})
     }
     declared = [t.resource.manifest for t in desired.targets if _is_scaler(t.key)]
-    kind = discovery.preferred(*_SCALER)
+    kind = discovery.preferred(*SCALER)
     live: list[dict[str, Any]] = []
     if kind and scaled:
         namespaces = sorted({key.namespace for key in scaled})
@@ -138,7 +138,7 @@ def opt_outs(
     day = today or now().date()
     every = tuple(rules)
     return OptOuts(
-        {key: name for key, name in _targets((*live, *declared)) if key in scaled},
+        {key: name for key, name in scaled_by((*live, *declared)) if key in scaled},
         tuple(rule for rule in every if rule.expires >= day),
         tuple(_over(rule) for rule in every if rule.expires < day),
     )
@@ -153,10 +153,11 @@ def _over(rule: Leave) -> str:
 
 
 def _is_scaler(key: ResourceKey) -> bool:
-    return (key.group, key.kind) == _SCALER
+    return (key.group, key.kind) == SCALER
 
 
-def _targets(scalers: Iterable[Manifest]) -> Iterable[tuple[ResourceKey, str]]:
+def scaled_by(scalers: Iterable[Manifest]) -> Iterable[tuple[ResourceKey, str]]:
+    """Yield what each autoscaler scales, and the name of the autoscaler."""
     for one in scalers:
         reference = (one.get("spec") or {}).get("scaleTargetRef") or {}
         metadata = one["metadata"]

@@ -52,8 +52,10 @@ def takeover(after: Manifest, manager: str, giver: str = "") -> Takeover | None:
     kept = [one for one in entries if one not in stale]
     held = {path for one in kept for path in paths(one.get("fieldsV1") or {})}
     theirs = {path for one in stale for path in paths(one.get("fieldsV1") or {})}
+    # A map that is named without its keys is the map itself, not what others have in it.
+    around = {path[:depth] for path in held for depth in range(1, len(path))}
     left = copy.deepcopy(after)
-    removed = [_remove(left, path) for path in sorted(theirs - held, key=_order)]
+    removed = [_remove(left, path) for path in sorted(theirs - held - around, key=_order)]
     if not any(removed) and not given:
         return None
     fields = mine[0]["fieldsV1"]

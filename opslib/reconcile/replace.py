@@ -96,7 +96,7 @@ def replaced_fields(live: Manifest, made: Manifest, resource: Resource) -> list[
     """
     before, after = comparable(masked(live)), comparable(masked(made))
     return [
-        FieldChange(show(path), old, new, line_of(path, resource))
+        FieldChange(show(path), old, new, line_of(path, resource), path)
         for path, old, new in differences(before, after)
         if value_at(resource.manifest, path)[0]
     ]

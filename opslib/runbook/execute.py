@@ -13,6 +13,7 @@ from opslib.core.progress import SILENT, Progress
 from opslib.runbook import facts, history, lock, places, steps
 from opslib.runbook import resume as resume_
 from opslib.runbook.anchor import Anchoring, from_environment
+from opslib.runbook.attachments import taking
 from opslib.runbook.current import Run, dressed, known, prepared
 from opslib.runbook.finish import finish
 from opslib.runbook.folder import RECORD, RecordFolder, to_json
@@ -120,7 +121,10 @@ def run_notebook(
                 save=_saver(this),
                 apart=this.folder.write,
                 event=this.folder.event,
-                calls=Ledger(this.folder.event, resume.before if resume else None).handle,
+                calls=taking(
+                    this.folder,
+                    Ledger(this.folder.event, resume.before if resume else None).handle,
+                ),
                 progress=Discreet(progress),
                 cwd=workplace,
                 env=_environment(this, env or {}),

@@ -56,6 +56,7 @@ class Recorder:
         self._run: Any = None
         self._waiting: list[tuple[str, dict[str, Any]]] = []
         self._finish: Callable[[], str] | None = None
+        self._files: dict[str, str] = {}
         self._earlier()
         self._listen()
 
@@ -160,6 +161,16 @@ class Recorder:
         for name, fields in self._waiting:
             self._run.folder.event(name, **fields)
         self._waiting.clear()
+        for name, text in self._files.items():
+            self._run.folder.write(name, text)
+        self._files.clear()
+
+    def keep(self, name: str, text: str) -> None:
+        """Note a file for the record; on disk at once where the record has begun."""
+        if self._run is None:
+            self._files[name] = text
+        else:
+            self._run.folder.write(name, text)
 
     def arm(self, html_assets: Callable[[], str] | None) -> Path:
         """Write the record when the present cell has ended; return its folder."""
@@ -266,6 +277,13 @@ def event(name: str, /, **fields: Any) -> None:
     """Note an event of a person's session."""
     if _recorder:
         _recorder[0].event(name, **fields)
+
+
+def keep(name: str, text: str) -> bool:
+    """Note a file for the record of a person's session; False where none is left."""
+    for one in _recorder:
+        one.keep(name, text)
+    return bool(_recorder)
 
 
 def record(html_assets: Callable[[], str] | None = None) -> None:

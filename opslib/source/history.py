@@ -52,6 +52,46 @@ def blame(git: Git, commit: str, path: str, line: int) -> str | None:
     return found if done.code == 0 and is_id(found) else None
 
 
+class Blamed(NamedTuple):
+    """Where a line comes from; ``before`` is the commit and path that it was not yet in."""
+
+    commit: str
+    before: tuple[str, str] | None
+
+
+def blamed(git: Git, commit: str, path: str, line: int) -> Blamed | None:
+    """Return which commit brought a line, spaces and moves within the file aside.
+
+    None when there is no such line.
+    """
+    words = ("-w", "-M", "--porcelain", f"-L{line},{line}", commit, "--", path)
+    done = git.run("blame", *words)
+    found = done.text.partition(" ")[0].lstrip("^")
+    if done.code or not is_id(found):
+        return None
+    before = None
+    for row in done.text.split("\n"):
+        if row.startswith("\t"):
+            break
+        if row.startswith("previous "):
+            _, parent, place = row.split(" ", 2)
+            before = (parent, place)
+    return Blamed(found, before)
+
+
+def parents(git: Git, commit: str) -> list[str]:
+    """Return the parents of a commit; none of the first one, or where the history is cut off."""
+    done = git.run("rev-list", "--parents", "--max-count=1", commit, "--")
+    return done.text.split()[1:] if done.code == 0 else []
+
+
+def changed(git: Git, older: str, newer: str) -> list[str]:
+    """Return the files that differ between two commits, as sorted paths; renames are two."""
+    words = ("-r", "-z", "--no-renames", "--name-only", older, newer, "--")
+    done = git.run("diff-tree", *words)
+    return sorted(filter(None, done.text.split("\0"))) if done.code == 0 else []
+
+
 def mentions(git: Git, commit: str, text: str) -> list[str]:
     """Return the files of a commit that hold a text, as sorted paths."""
     done = git.run("grep", "--name-only", "-z", "-I", "--fixed-strings", "-e", text, commit, "--")

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 import posixpath
 import shutil
 import tempfile
+from collections import OrderedDict
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -23,6 +25,9 @@ NAMES = ("kustomization.yaml", "kustomization.yml", "Kustomization")
 
 SECONDS = 60.0
 ORIGIN = "config.kubernetes.io/origin"
+_KEPT, _KEPT_BUILDS = 10_000_000, 32
+"""Characters and builds that are kept in memory, the newest ones."""
+_KNOWN: OrderedDict[bytes, str] = OrderedDict()
 _FOLDERS = ("resources", "bases", "components")
 _EXECUTE = ("helmCharts", "helmChartInflationGenerator", "helmGlobals")
 _REMOTE = ("://", "git@", "git::", "?ref=", "ssh:")
@@ -44,15 +49,32 @@ def build(tree: Tree, folder: str) -> tuple[list[Resource], list[str]]:
     folders = _needed(tree, folder)
     files = sorted({name for one in folders for name in tree.files(one)})
     contents = tree.read(files)
+    text = _built(contents, folder)
+    sources = _Sources(contents)
+    built = load_documents(text, f"{folder} (kustomize)")
+    return [sources.resource(document, folder) for document in built], files
+
+
+def _built(contents: Mapping[str, bytes], folder: str) -> str:
+    """Return what kubectl makes of files; the same files are not built twice in a row of edits."""
+    seal = hashlib.blake2b(folder.encode())
+    for name, data in contents.items():
+        seal.update(b"%d %d " % (len(name), len(data)) + name.encode() + data)
+    key = seal.digest()
+    if key in _KNOWN:
+        _KNOWN.move_to_end(key)
+        return _KNOWN[key]
     with tempfile.TemporaryDirectory(prefix="opslib-kustomize-") as place:
         root = Path(place)
         for name, data in contents.items():
             (root / name).parent.mkdir(parents=True, exist_ok=True)
             (root / name).write_bytes(data)
-        _ask_for_origins(root / str(kustomization_of(files, folder)))
+        _ask_for_origins(root / str(kustomization_of(contents, folder)))
         text = _kubectl(root, folder)
-    sources = _Sources(contents)
-    return [sources.resource(document, folder) for document in text], files
+    _KNOWN[key] = text
+    while sum(map(len, _KNOWN.values())) > _KEPT or len(_KNOWN) > _KEPT_BUILDS:
+        _KNOWN.popitem(last=False)
+    return text
 
 
 def _needed(tree: Tree, folder: str) -> list[str]:
@@ -180,7 +202,7 @@ def _ask_for_origins(path: Path) -> None:
     path.write_text(yaml.safe_dump({**known, "buildMetadata": sorted(wanted)}), encoding="utf-8")
 
 
-def _kubectl(root: Path, folder: str) -> list[Document]:
+def _kubectl(root: Path, folder: str) -> str:
     program = shutil.which("kubectl")
     if program is None:
         from opslib.sandbox.binaries import kubectl  # noqa: PLC0415  # only where none is on PATH
@@ -204,7 +226,7 @@ def _kubectl(root: Path, folder: str) -> list[Document]:
             where=folder or "/",
             hint=f"try it: kubectl kustomize {folder or '.'}",
         )
-    return load_documents(done.text, f"{folder} (kustomize)")
+    return done.text
 
 
 class _Sources:

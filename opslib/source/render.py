@@ -63,6 +63,12 @@ def render_folder(folder: Path) -> Rendered:
     return _render(Disk(root), "" if inside == "." else inside, None)
 
 
+def render_tree(tree: Tree, path: str) -> Rendered:
+    """Render a folder of any tree of files, as ``render`` does."""
+    folder = posixpath.normpath(path).strip("/") if path else ""
+    return _render(tree, "" if folder == "." else folder, None)
+
+
 def _render(tree: Tree, folder: str, revision: Revision | None) -> Rendered:
     files = tree.files(folder)
     if not files:
@@ -115,7 +121,7 @@ def _plain(tree: Tree, names: list[str], folder: str) -> list[Resource]:
     for name in names:
         data = contents[name]
         try:
-            found += store.read(data, name, _parsed) if store else _parsed(data, name)
+            found += store.read(data, name, parse_file) if store else parse_file(data, name)
         except Problems as several:
             problems += several.problems
         except InputError as error:
@@ -127,7 +133,8 @@ def _plain(tree: Tree, names: list[str], folder: str) -> list[Resource]:
     return found
 
 
-def _parsed(data: bytes, name: str) -> tuple[Resource, ...]:
+def parse_file(data: bytes, name: str) -> tuple[Resource, ...]:
+    """Return what a file declares. Raises InputError or Problems with file and line."""
     documents = load_documents(_text(data, name), name)
     return tuple(_resource(one, name) for one in documents)
 

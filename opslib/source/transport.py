@@ -187,6 +187,17 @@ def work_tree(address: Address) -> tuple[Address, bool]:
     raise failure(address.url, done)
 
 
+def repository(address: Address) -> Git:
+    """Return git on the repository of a folder itself (not on a mirror of it).
+
+    Raises InputError when the folder is in none, or in one of another owner.
+    """
+    done = _look(address.url, "rev-parse", "--path-format=absolute", "--git-common-dir")
+    if done.code:
+        raise failure(address.url, done)
+    return Git(Path(done.text.strip()), address)
+
+
 def uncommitted(folder: str) -> list[str] | None:
     """Return the files of a work tree that differ from its last commit.
 

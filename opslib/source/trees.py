@@ -79,3 +79,37 @@ class Disk:
             return place.read_bytes()
         except OSError as error:
             raise InputError(f"the file cannot be read: {error.strerror}", where=path) from None
+
+
+@dataclass(frozen=True)
+class Overlay:
+    """Another tree with some files changed, added, or (None) removed; nothing is written."""
+
+    base: Tree
+    changes: Mapping[str, bytes | None] = field(default_factory=dict, repr=False)
+
+    def files(self, path: str) -> list[str]:
+        """Return the files below a folder as they would be."""
+        prefix = f"{path}/" if path else ""
+        there = {name for name in self.base.files(path) if name not in self.changes}
+        new = {name for name, data in self.changes.items() if data is not None}
+        return sorted(there | {name for name in new if name.startswith(prefix)})
+
+    def read(self, paths: Sequence[str]) -> Mapping[str, bytes]:
+        """Return the contents of files as they would be."""
+        rest = self.base.read([path for path in paths if path not in self.changes])
+        new = {path: self.changes[path] for path in paths if path in self.changes}
+        if gone := [path for path, data in new.items() if data is None]:
+            raise InputError("this file would be removed", where=gone[0])
+        return {**rest, **{path: data for path, data in new.items() if data is not None}}
+
+    def text(self, path: str) -> str:
+        """Return a file's text. Raises InputError where it is not UTF-8."""
+        try:
+            return self.read([path])[path].decode()
+        except UnicodeDecodeError:
+            raise InputError("this file is not UTF-8", where=path) from None
+
+    def plus(self, more: Mapping[str, bytes | None]) -> Overlay:
+        """Return the tree with more changes."""
+        return Overlay(self.base, {**self.changes, **more})

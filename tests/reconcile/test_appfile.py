@@ -43,6 +43,29 @@ def test_the_documented_example_is_one() -> None:
     read = load_appfile(page.split("```yaml\n")[1].split("```")[0], "opslib.yaml")
     assert read.depends_on == ("platform",)
     assert read.leave[0].to == "KEDA"
+    assert str(read.ignore[0].fields[0]) == "data.beta"
+
+
+IGNORED = (
+    HEAD
+    + """ignore:
+- target: {kind: Deployment, namespace: production, name: web}
+  fields: [metadata.annotations, 'spec.template.spec.containers[name=app].env[*]', 'spec.x[1]']
+  reason: a trial
+  expires: 2027-03-31
+- {target: {kind: ConfigMap, name: flags}, fields: ["*"], reason: by hand, expires: 2027-03-31}
+- {target: {kind: Secret}, reason: by hand, expires: 2027-03-31}
+"""
+)
+
+
+def test_what_a_review_ignores_has_a_reason_and_a_last_day() -> None:
+    """Fields are paths; none at all, or a star, means the whole object."""
+    web, flags, secrets = load_appfile(IGNORED, "prod/opslib.yaml").ignore
+    assert [str(path) for path in web.fields][2] == "spec.x[1]"
+    assert (web.reason, web.expires) == ("a trial", date(2027, 3, 31))
+    assert str(web.origin) == "prod/opslib.yaml:4"
+    assert flags.fields == secrets.fields == ()
 
 
 @pytest.mark.parametrize(
@@ -64,6 +87,13 @@ def test_the_documented_example_is_one() -> None:
         ),
         (GOOD.replace("namespace: production", "namspace: production"), 5, "namspace"),
         (HEAD + "leave: [\n", 4, "YAML"),
+        (IGNORED.replace("  reason: a trial\n", ""), 4, "no reason"),
+        (IGNORED.replace("  expires: 2027-03-31\n", ""), 4, "no expires"),
+        (IGNORED.replace("2027-03-31", "never"), 7, "never"),
+        (IGNORED.replace("'spec.x[1]'", "'..x'"), 5, "..x"),
+        (IGNORED.replace('fields: ["*"]', "fields: []"), 8, "no field"),
+        (IGNORED.replace("a trial", "'  '"), 6, "reason"),
+        (IGNORED.replace("  reason: a", "  to: KEDA\n  reason: a"), 6, "'to'"),
         (GOOD + "---\n" + HEAD, 0, "exactly one"),
     ],
 )

@@ -155,16 +155,16 @@ def test_a_second_signal_needs_no_grace(make: Make, start: Start) -> None:
     begun = time.monotonic()
     runner.process.send_signal(signal.SIGINT)
     assert runner.end()[0] == 130
-    assert time.monotonic() - begun < 10
+    assert time.monotonic() - begun < 30
 
 
 def test_a_deadline_between_two_cells_starts_no_other(make: Make) -> None:
     """A cell that outlives its interrupt is the last one, and a long list of cells ends in time."""
-    path = make(*[code("import time\ntime.sleep(0.4)") for _ in range(30)])
+    path = make(*[code("import time\ntime.sleep(0.4)") for _ in range(90)])
     done = runbook.run(path, {}, deadline=3)
     assert done.exit_code == 124
-    assert done.result["cells"]["never-run"] > 15
-    assert done.result["seconds"] < 10
+    assert done.result["cells"]["never-run"] > 75
+    assert done.result["seconds"] < 30
 
 
 CLEANS_UP = """

@@ -33,7 +33,7 @@ class Parser:
 
     def __call__(self, data: bytes, name: str) -> tuple[Resource, ...]:
         self.files.append(name)
-        return render._parsed(data, name)
+        return render.parse_file(data, name)
 
 
 def _files(number: int = WORTH) -> dict[str, bytes]:
@@ -64,7 +64,7 @@ def test_what_is_kept_is_what_parsing_gives(
     assert parser.files == [] or not place.exists()
 
 
-def test_only_what_changed_is_parsed(tmp_path: Path) -> None:
+def test_only_what_changed_isparse_file(tmp_path: Path) -> None:
     """One file of forty is edited, one is renamed, one is gone: one is parsed."""
     files = _files(40)
     _, parser = _read(tmp_path / "parsed", files)

@@ -1,0 +1,420 @@
+"""Find every difference between what Git declares and what is live, and nothing else.
+
+What was changed, removed or deleted of what Git declares is in the plan. What was added is not:
+a forced dry run leaves alone what others own. So what others own is compared with what others may
+own (``noise``), and whatever that does not explain with an undisturbed twin (``weigh``). Objects
+that Git does not have are looked for in the app's namespaces (``extras``).
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+from opslib.core.model import Manifest, ResourceKey
+from opslib.drift.additions import Addition, beyond, foreign
+from opslib.drift.extras import beside
+from opslib.drift.ignoring import Rule, ignoring, joined, rules_of
+from opslib.drift.model import Difference, Drift, Plane, Unread
+from opslib.drift.noise import why
+from opslib.drift.scalers import Scalers
+from opslib.drift.secrets import sealed_drifts
+from opslib.drift.weigh import Defaults, Scale, Suspect, Weighed, is_wiped
+from opslib.kube.client import Cluster
+from opslib.kube.discovery import Kind
+from opslib.kube.pace import workers
+from opslib.reconcile.app import COMMIT
+from opslib.reconcile.desired import Target
+from opslib.reconcile.diff import FieldChange, show
+from opslib.reconcile.fieldpath import Place, value_at
+from opslib.reconcile.judge import Prepared, with_commit
+from opslib.reconcile.likeness import ask
+from opslib.reconcile.mask import masked
+from opslib.reconcile.plan import Action, Change, PlanProblem
+from opslib.reconcile.planned import Planned
+from opslib.reconcile.quantity import canonical
+from opslib.reconcile.repofiles import appfile_at
+from opslib.reconcile.session import Session
+
+_COMMIT_PLACE = ("metadata", "annotations", COMMIT)
+_LEFT = " is left to "
+_UNNAMED = "no manager is named: a webhook set it once, or its entry was taken away"
+_MAYBE_SCALED = "an autoscaler may have set it: these may not be read"
+_GOING = ("metadata", "deletionTimestamp")
+
+Explained = tuple[str, str, str]
+"""What differs by right: the object, the path, and why."""
+
+
+@dataclass(frozen=True)
+class Found:
+    """What a comparison found; ``live`` are all objects that were looked at, also foreign ones.
+
+    ``objects`` is how many Git declares. Live objects hold Secrets: they are never shown.
+    """
+
+    drifts: tuple[Drift, ...]
+    explained: tuple[str, ...] = ()
+    unread: tuple[Unread, ...] = ()
+    objects: int = 0
+    warnings: tuple[str, ...] = ()
+    live: Mapping[ResourceKey, Manifest] = field(default_factory=dict, repr=False)
+
+
+def find(
+    planned: Planned,
+    session: Session,
+    *,
+    rules: Sequence[Rule] | None = None,
+    forbidden: Mapping[str, str] | None = None,
+) -> Found:
+    """Compare a revision, as it was planned, with what is live; change nothing.
+
+    ``rules`` are those of an app's file that hold for this review; default: those of the
+    planned revision. ``forbidden`` are paths that the plan could not read, and why (see
+    ``Cluster.lenient``): what is there is unread, not gone. Raises Unreachable and Refused.
+    """
+    prepared = planned.prepared
+    if rules is None:
+        rules = rules_of(appfile_at(session.mirror, prepared.plan.revision))
+    finder = _Finder(session.cluster.paced(), session, prepared, forbidden or {})
+    finder.from_plan()
+    finder.weigh()
+    more = beside(session.cluster.paced(), session.discovery, prepared)
+    sealed, closed = sealed_drifts(session.cluster, session.discovery, prepared)
+    kept, ignored = ignoring([*finder.drifts, *more.drifts, *sealed], rules)
+    told = [(str(drift.key), drift.path, reason) for drift, reason in ignored]
+    return Found(
+        tuple(sorted(kept, key=lambda one: (one.key, one.path))),
+        grouped([*finder.explained, *more.explained, *told]),
+        (*finder.unread, *more.unread, *closed),
+        len(prepared.desired.targets),
+        tuple(finder.warnings),
+        {**prepared.live, **more.live},
+    )
+
+
+def grouped(explained: Iterable[Explained]) -> tuple[str, ...]:
+    """Say each reason once for each field: of which object, and of how many others."""
+    found: dict[tuple[str, str], list[str]] = defaultdict(list)
+    for key, path, reason in explained:
+        found[reason, path].append(key)
+    lines = []
+    for (reason, path), keys in found.items():
+        names = list(dict.fromkeys(keys))
+        more = f" and {len(names) - 1} others" if len(names) > 1 else ""
+        what = f"{path} of {names[0]}{more}" if path else f"{names[0]}{more}"
+        lines.append(f"{what}: {reason}")
+    return tuple(lines)
+
+
+class _Finder:
+    """Collects what is found, step by step."""
+
+    def __init__(
+        self, cluster: Cluster, session: Session, prepared: Prepared, forbidden: Mapping[str, str]
+    ) -> None:
+        self._cluster = cluster
+        self._prepared = prepared
+        self._manager = prepared.app.manager
+        self._forbidden = forbidden
+        self._targets = {target.key: target for target in prepared.desired.targets}
+        self._scalers = Scalers(cluster, session.discovery, prepared)
+        self._suspects: dict[ResourceKey, Suspect] = {}
+        self._quiet: list[tuple[Target, Manifest, tuple[Place, ...]]] = []
+        self._unasked: list[PlanProblem] = []
+        self.drifts: list[Drift] = []
+        self.explained: list[Explained] = []
+        self.unread: list[Unread] = []
+        self.warnings: list[str] = []
+        place = f"/configmaps/{prepared.app.inventory}"
+        reason = next((why for path, why in forbidden.items() if path.endswith(place)), "")
+        self._no_inventory = bool(reason)
+        if reason:
+            self.unread.append(Unread("the app's inventory", reason))
+
+    # -- what the plan tells
+
+    def from_plan(self) -> None:
+        """Take over what the plan shows, and note whom to look into."""
+        plan = self._prepared.plan
+        waiting = []
+        for change in plan.changes:
+            target = self._targets.get(change.key)
+            if target is None:
+                self._undeclared(change)
+            elif self._hidden(target):
+                continue
+            elif change.action is Action.CREATE:
+                if self._was_applied(change.key):
+                    self._missing(target, change.simulated)
+                else:
+                    waiting.append(change.key)
+            else:
+                self._present(change, target)
+        for problem in plan.problems:
+            self._unplanned(problem)
+        if waiting:
+            self.warnings.append(f"not applied yet: {_few(waiting)}")
+        if self._unasked:
+            first = self._unasked[0]
+            keys = [problem.key for problem in self._unasked]
+            self.warnings.append(f"no plan can be made of {_few(keys)}: {first.message}")
+
+    def _scaled(self, place: Place) -> str:
+        """Say that replicas may be an autoscaler's, where these may not be read."""
+        hidden = any(path.endswith("/horizontalpodautoscalers") for path in self._forbidden)
+        return _MAYBE_SCALED if hidden and place == ("spec", "replicas") else ""
+
+    def _was_applied(self, key: ResourceKey) -> bool:
+        """Tell whether an object was there once: what never was is not gone."""
+        inventory = self._prepared.inventory
+        if key in inventory.objects or inventory.commit == self._prepared.plan.revision.commit:
+            return True
+        # Where the inventory may not be read, the objects that are there speak for the others.
+        return self._no_inventory and any(
+            not is_wiped(live, self._manager) for live in self._prepared.live.values()
+        )
+
+    def _hidden(self, target: Target) -> bool:
+        """Note a declared object that may not be read: whether it is there is not known."""
+        key, kind = target.key, target.kind
+        if key in self._prepared.live:
+            return False
+        paths = (kind.path(key.namespace), kind.path(key.namespace, key.name))
+        reason = next((self._forbidden[one] for one in paths if one in self._forbidden), None)
+        if reason is not None:
+            self.unread.append(Unread(str(key), reason))
+        return reason is not None
+
+    def _undeclared(self, change: Change) -> None:
+        word = "it is kept" if change.action is Action.KEEP else "the next apply deletes it"
+        self.explained.append((str(change.key), "", joined("Git no longer has it", word,
+                                                           change.reason)))  # fmt: skip
+
+    def _missing(self, target: Target, note: str = "") -> None:
+        drift = self._drift(target, Difference.MISSING, note=note)
+        self.drifts.append(replace(drift, declared=masked(target.resource.manifest)))
+
+    def _present(self, change: Change, target: Target) -> None:
+        """Take over the fields of a change; what is left over goes on the scale."""
+        live = self._prepared.live.get(change.key)
+        if live is None:
+            return  # a Job that ended and was cleared away
+        for note in change.left_out:
+            path, left, reason = note.partition(_LEFT)
+            self.explained.append((str(change.key), path, f"{left}{reason}".strip()))
+        covered: list[Place] = []
+        found: list[Addition] = []
+        for field_change in change.fields:
+            one = _without_commit(field_change)
+            if one is None:
+                continue
+            if _by_plan(one, self._body(target, live)):
+                covered.append(one.place)
+                self.drifts.append(self._field(target, change, one))
+            elif one.after is None:
+                found.append(Addition(one.place, one.before))
+        self._look(target, live, found, covered)
+
+    def _field(self, target: Target, change: Change, one: FieldChange) -> Drift:
+        kind = Difference.CHANGED
+        if one.before is None:
+            kind = Difference.REMOVED
+        elif one.after is None:
+            kind = Difference.ADDED
+        drift = self._drift(target, kind, one.place, declared=one.after, live=one.before)
+        origin = drift.origin and replace(drift.origin, line=one.line or drift.origin.line)
+        note = change.reason if change.action is Action.REPLACE else self._scaled(one.place)
+        version = change.resource_version or drift.resource_version
+        return replace(drift, path=one.path, origin=origin, note=note, resource_version=version)
+
+    def _unplanned(self, problem: PlanProblem) -> None:
+        """Compare an object of which no plan could be made with its twin, all of it."""
+        target = self._targets[problem.key]
+        live = self._prepared.live.get(problem.key)
+        if live is None:
+            if self._hidden(target):
+                return
+            if self._was_applied(problem.key):
+                self._missing(target, "" if self._no_inventory else problem.message)
+            else:
+                self.unread.append(Unread(str(problem.key), problem.message))
+            return
+        self._unasked.append(problem)
+        self._look(target, live, whole=True)
+
+    # -- what no plan shows
+
+    def _look(
+        self,
+        target: Target,
+        live: Manifest,
+        found: Iterable[Addition] = (),
+        covered: Iterable[Place] = (),
+        *,
+        whole: bool = False,
+    ) -> None:
+        """Explain by rules what others own; what they do not explain goes on the scale."""
+        if since := live["metadata"].get("deletionTimestamp"):
+            drift = self._drift(target, Difference.ADDED, _GOING, live=str(since))
+            self.drifts.append(replace(drift, note="it is being deleted"))
+        left = list(found)
+        for one in foreign(live, self._manager):
+            reason = self._reason(target.key, live, one)
+            if reason:
+                self.explained.append((str(target.key), show(one.place), reason))
+            elif not value_at(self._body(target, live), one.place)[0]:
+                left.append(one)
+        wiped = is_wiped(live, self._manager)
+        if wiped and self._was_applied(target.key):
+            self.warnings.append(
+                f"{target.key}: the entry of {self._manager} in its managedFields was removed: "
+                "who owns what of it cannot be told"
+            )
+        if left or wiped or whole:
+            body = self._body(target, live)
+            suspect = Suspect(target, body, live, tuple(left), tuple(covered), whole=whole)
+            self._suspects[target.key] = suspect
+        else:
+            self._quiet.append((target, live, tuple(covered)))
+
+    def _reason(self, key: ResourceKey, live: Manifest, one: Addition) -> str:
+        return why(key, live, one) or self._scalers.why(key, live, one)
+
+    def weigh(self) -> None:
+        """Weigh all suspects, then whatever has something that nobody owns and is no default."""
+        scale = Scale(self._cluster, self._manager, self._scalers.why)
+        defaults = Defaults()
+        with workers() as pool:
+            jobs = ask(pool, scale, list(self._suspects.values()))
+            for job in jobs:
+                weighed = job.result()
+                defaults.learn(weighed.asked)
+                self._take(weighed)
+        refused: dict[Kind, tuple[str, list[ResourceKey]]] = {}
+        for target, live, covered in self._quiet:
+            if not defaults.strange(target.key, live):
+                continue
+            if target.kind in refused:
+                refused[target.kind][1].append(target.key)
+                continue
+            body = self._body(target, live)
+            weighed = scale.target(Suspect(target, body, live, covered=covered))
+            defaults.learn(weighed.asked)
+            self._take(weighed)
+            if weighed.trouble:
+                refused[target.kind] = weighed.trouble, [target.key]
+        for trouble, keys in refused.values():
+            self.warnings.append(f"what nobody owns of {_few(keys)} was not checked: {trouble}")
+
+    def _take(self, weighed: Weighed) -> None:
+        suspect = weighed.suspect
+        for one, reason in weighed.by_right:
+            self.explained.append((str(suspect.key), show(one.place), reason))
+        note = ""
+        if weighed.trouble and weighed.drifts:
+            note = f"not compared with an undisturbed object: {weighed.trouble}"
+        for one in weighed.drifts:
+            self._added(suspect, one, note)
+        if suspect.whole:
+            self._removed(weighed)
+
+    def _added(self, suspect: Suspect, one: Addition, note: str) -> None:
+        declared = value_at(suspect.body, one.place)[0]
+        kind = Difference.CHANGED if declared else Difference.ADDED
+        value = one.usual if declared else None
+        if not declared and one.usual is not None:
+            note = joined(note, f"undisturbed it is {one.usual}")
+        if not one.owners and not is_wiped(suspect.live, self._manager):
+            note = joined(note, _UNNAMED)
+        note = joined(note, self._scaled(one.place))
+        live = _shown(suspect.live, one)
+        drift = self._drift(suspect.target, kind, one.place, declared=value, live=live)
+        self.drifts.append(replace(drift, note=note))
+
+    def _removed(self, weighed: Weighed) -> None:
+        """Tell what Git declares and the object lacks, where no plan did."""
+        suspect = weighed.suspect
+        twin, body = weighed.twin or suspect.body, suspect.body
+        for one in beyond(masked(twin), masked(suspect.live)):
+            if not value_at(body, one.place)[0] or one.place == _COMMIT_PLACE:
+                continue
+            if one.usual is None:
+                kind = Difference.REMOVED
+            elif weighed.twin is None and not _alike(one.value, one.usual):
+                kind = Difference.CHANGED
+            else:
+                continue  # told as a part of the live object
+            drift = self._drift(suspect.target, kind, one.place, declared=one.value, live=one.usual)
+            self.drifts.append(drift)
+
+    def _body(self, target: Target, live: Manifest) -> Manifest:
+        optouts, manifest = self._prepared.optouts, target.resource.manifest
+        adopted = optouts.adopt(target.key, manifest, live, self._manager)
+        present = (live["metadata"].get("annotations") or {}).get(COMMIT)
+        return with_commit(adopted, present or self._prepared.plan.revision.commit)
+
+    def _drift(
+        self,
+        target: Target,
+        kind: Difference,
+        place: Place = (),
+        *,
+        declared: Any = None,
+        live: Any = None,
+        note: str = "",
+    ) -> Drift:
+        resource = target.resource
+        metadata = self._prepared.live.get(target.key, {}).get("metadata", {})
+        return Drift(
+            Plane.OBJECTS,
+            kind,
+            target.key,
+            show(place),
+            declared,
+            live,
+            resource.origin,
+            resource.api_version,
+            str(metadata.get("uid", "")),
+            str(metadata.get("resourceVersion", "")),
+            place,
+            note,
+        )
+
+
+def _few(keys: Sequence[ResourceKey]) -> str:
+    return str(keys[0]) + (f" and {len(keys) - 1} others" if len(keys) > 1 else "")
+
+
+def _without_commit(one: FieldChange) -> FieldChange | None:
+    """Return a change without the annotation that says the commit; None where nothing is left."""
+    if one.place in {(), _COMMIT_PLACE}:
+        return None
+    if one.place == _COMMIT_PLACE[:-1] and one.before is None and isinstance(one.after, dict):
+        left = {key: value for key, value in one.after.items() if key != COMMIT}
+        return replace(one, after=left) if left else None
+    return one
+
+
+def _by_plan(one: FieldChange, body: Manifest) -> bool:
+    """Tell whether a field of a plan is declared, or is an item of a declared list."""
+    place = one.place[:-1] if one.place[-1] == "(order)" else one.place
+    if value_at(body, place)[0]:
+        return True
+    there, above = value_at(body, place[:-1])
+    return one.after is None and isinstance(place[-1], int) and there and isinstance(above, list)
+
+
+def _shown(live: Manifest, one: Addition) -> Any:
+    """Return an added value without secrets."""
+    there, value = value_at(masked(live), one.place)
+    return value if there else one.value
+
+
+def _alike(declared: Any, live: Any) -> bool:
+    if declared == live:
+        return True
+    return isinstance(declared, str | int) and canonical(declared) == live

@@ -1,0 +1,82 @@
+"""What managedFields say of a field: which manager may have set it, and no later than when.
+
+A manager's name is chosen by the client, its time is of one second and of its last change of
+anything: this corroborates the audit log or contradicts it, and alone it is an upper bound.
+https://kubernetes.io/docs/reference/using-api/server-side-apply/#field-management
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from opslib.drift.model import Candidate
+from opslib.drift.moments import SECOND, Moment, moment_of, shown
+from opslib.drift.refute import REPLICAS, entries_of, owners_of
+from opslib.drift.replay import Track, Write
+from opslib.drift.wants import Want
+
+
+def candidates_of(entries: Sequence[Mapping[str, Any]], app_manager: str) -> tuple[Candidate, ...]:
+    """Return entries as candidates, the newest first, without the app's own applies."""
+    ordered = sorted(entries, key=lambda entry: str(entry.get("time")), reverse=True)
+    return tuple(
+        Candidate(
+            str(entry.get("manager") or ""),
+            str(entry.get("operation") or ""),
+            str(entry.get("time") or ""),
+            str(entry.get("subresource") or ""),
+        )
+        for entry in ordered
+        if not is_own(entry, app_manager)
+    )
+
+
+def is_own(entry: Mapping[str, Any], app_manager: str) -> bool:
+    """Tell whether an entry is of the app's own applies."""
+    return entry.get("manager") == app_manager and entry.get("operation") == "Apply"
+
+
+def latest(candidates: Sequence[Candidate]) -> str:
+    """Return the time that the value was there by: each owner took it when it was there already.
+
+    The times are cut to seconds: the end of that second. "" where none is known.
+    """
+    times = [moment_of(one.time) for one in candidates]
+    known = [time for time in times if time]
+    return shown(min(known) + SECOND) if known else ""
+
+
+def contradictions(track: Track, start: Moment, *, created: bool) -> list[str]:
+    """Say what was written to an object and is not in a log that begins at ``start``."""
+    if track.live is None or track.wiped:
+        return []
+    found = []
+    for entry in entries_of(track.live):
+        at = moment_of(entry.get("time"))
+        manager = str(entry.get("manager") or "")
+        since = max(start, track.born)
+        if at > since and at // SECOND not in track.seconds.get(manager, ()):
+            found.append(f"{manager} wrote at {shown(at)}, which is not in the log")
+    generation = track.live["metadata"].get("generation")
+    if created and isinstance(generation, int) and generation > track.count:
+        found.append(f"of {generation} changes the log has {track.count}")
+    return found
+
+
+def agrees(track: Track, want: Want, write: Write) -> bool:
+    """Tell whether managedFields fit what the log says: that this write set this field.
+
+    Entries of the scale subresource have no time in some versions of the API server.
+    """
+    if track.wiped or not want.present or not entries_of(track.live):
+        return True
+    owners = owners_of(track.live, want)
+    if not owners and want.place == REPLICAS:
+        return True  # writes to the scale subresource may leave it without an owner
+    second = write.received // SECOND
+    return any(
+        entry.get("manager") == write.manager
+        and (not entry.get("time") or moment_of(entry["time"]) // SECOND >= second)
+        for entry in owners
+    )
