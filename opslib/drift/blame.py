@@ -7,8 +7,10 @@ counts is the value of the field, followed back from commit to commit.
 from __future__ import annotations
 
 import posixpath
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
+from itertools import islice
 from typing import Any
 
 from opslib.core.errors import OpslibError
@@ -25,6 +27,7 @@ MOST_STEPS = 40
 """Commits that moved a line without changing its value, followed back."""
 
 MOST_FILES = 40
+_AT_ONCE = 4
 SUFFIXES = (".yaml", ".yml", ".json")
 
 
@@ -35,7 +38,14 @@ def declared(mirror: Mirror, commit: str, drifts: Sequence[Drift]) -> tuple[Drif
     commit is the file's last one. Drifts that Git declares nothing for are returned as they are.
     """
     history = _History(mirror, commit)
-    return tuple(replace(one, git=history.of(one) or one.git) for one in drifts)
+    history.read_ahead(one.origin.path for one in drifts if one.origin and _has_value(one))
+    with ThreadPoolExecutor(_AT_ONCE) as pool:
+        found = list(pool.map(history.of, drifts))
+    return tuple(replace(one, git=git or one.git) for one, git in zip(drifts, found, strict=True))
+
+
+def _has_value(drift: Drift) -> bool:
+    return drift.difference not in {Difference.ADDED, Difference.EXTRA}
 
 
 class _History:
@@ -44,11 +54,23 @@ class _History:
     def __init__(self, mirror: Mirror, commit: str) -> None:
         self.mirror, self.commit = mirror, commit
         self._documents: dict[tuple[str, str], list[Document]] = {}
+        self._texts: dict[tuple[str, str], str] = {}
+        self._changed: dict[tuple[str, str], list[str]] = {}
         self._found: dict[tuple[str, int], Revision | None] = {}
+
+    def read_ahead(self, paths: Iterable[str]) -> None:
+        """Read files of the commit at once; one that cannot be read is read alone, and says so."""
+        wanted = sorted(set(paths))
+        try:
+            read = self.mirror.read_many(self.commit, wanted) if wanted else {}
+        except OpslibError:
+            return
+        for path, content in read.items():
+            self._texts[self.commit, path] = content.decode("utf-8", errors="replace")
 
     def of(self, drift: Drift) -> Declared | None:
         """Return who declared what a drift differs from; None where nothing did."""
-        if drift.origin is None or drift.difference in {Difference.ADDED, Difference.EXTRA}:
+        if drift.origin is None or not _has_value(drift):
             return None
         try:
             return self._line(_Field(drift)) or self._file(drift.origin)
@@ -69,6 +91,8 @@ class _History:
         An overlay's patch stands in the app's own folder, and wins over the file it patches.
         """
         folder = self.mirror.source.path.strip("/")
+        if not folder or self._kustomization(folder) is None:
+            return [field.origin.path]
         named = self.mirror.mentions(self.commit, field.key.name)[:MOST_FILES]
         patches = [
             path
@@ -79,12 +103,17 @@ class _History:
 
     def _file(self, origin: Origin) -> Declared | None:
         """Return the file that a value comes from without a line of its own, and its commit."""
-        folder = self.mirror.source.path.strip("/")
-        names = self.mirror.files(self.commit, folder) if folder else []
-        own = [posixpath.join(folder, name) for name in NAMES]
-        path = next((name for name in own if name in names), origin.path)
+        path = self._kustomization(self.mirror.source.path.strip("/")) or origin.path
         newest = self.mirror.log(self.commit, path, limit=1)
         return _told(Origin(path, 0), newest[0]) if newest else None
+
+    def _kustomization(self, folder: str) -> str | None:
+        """Return the app's own kustomization, if it has one."""
+        if not folder:
+            return None
+        names = frozenset(self.mirror.files(self.commit, folder))
+        own = [posixpath.join(folder, name) for name in NAMES]
+        return next((name for name in own if name in names), None)
 
     def _introduced(self, path: str, line: int, field: _Field) -> Revision | None:
         """Follow a value back to the commit that brought it."""
@@ -113,16 +142,19 @@ class _History:
         if before and (line := self.line_of(*before, field)):
             return (*before, line)
         for parent in self.mirror.parents(commit):
-            for path in self.mirror.mentions(parent, field.key.name)[:MOST_FILES]:
-                if not path.endswith(SUFFIXES) or not self._moved(commit, parent, path):
-                    continue
+            for path in self._moved(commit, parent, field.key.name):
                 if line := self.line_of(parent, path, field):
                     return parent, path, line
         return None
 
-    def _moved(self, commit: str, parent: str, path: str) -> bool:
-        """Tell whether a commit took something out of a file: only then it was moved from it."""
-        return self._text(commit, path) != self._text(parent, path)
+    def _moved(self, commit: str, parent: str, name: str) -> list[str]:
+        """Return the files with a name that a commit changed: what was moved was in one of them."""
+        both = (parent, commit)
+        if both not in self._changed:
+            changed = self.mirror.changed(parent, commit)
+            self._changed[both] = [path for path in changed if path.endswith(SUFFIXES)]
+        named = (path for path in self._changed[both] if name in self._text(parent, path))
+        return list(islice(named, MOST_FILES))
 
     def line_of(self, commit: str, path: str, field: _Field) -> int:
         """Return the line where a file declares the field with its value; 0 where it does not."""
@@ -141,10 +173,13 @@ class _History:
         return self._documents[key]
 
     def _text(self, commit: str, path: str) -> str:
-        try:
-            return self.mirror.read(commit, path).decode("utf-8", errors="replace")
-        except OpslibError:
-            return ""  # not there at this commit, or no file
+        if (commit, path) not in self._texts:
+            try:
+                text = self.mirror.read(commit, path).decode("utf-8", errors="replace")
+            except OpslibError:
+                text = ""  # not there at this commit, or no file
+            self._texts[commit, path] = text
+        return self._texts[commit, path]
 
 
 class _Field:

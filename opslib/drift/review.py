@@ -9,6 +9,7 @@ from pathlib import Path
 
 from opslib.core.clock import stamp
 from opslib.core.errors import OpslibError
+from opslib.core.memory import uncollected
 from opslib.core.model import Revision
 from opslib.drift.attribute import attribute
 from opslib.drift.audit import AuditSource
@@ -16,7 +17,6 @@ from opslib.drift.blame import declared
 from opslib.drift.bounds import bounded
 from opslib.drift.find import Found, find, grouped
 from opslib.drift.ignoring import Rule, ignoring, rules_of
-from opslib.drift.ledger import Ledger
 from opslib.drift.model import Drift, Plane, Review
 from opslib.drift.planes import Source, looked_at
 from opslib.reconcile.inventory import read_inventory
@@ -75,6 +75,18 @@ def taken(
     planes: Sequence[Source] = (),
 ) -> Taken:
     """Take a review and keep what decisions on it need; ``full`` as in ``Session.plan``."""
+    with uncollected():
+        return _taken(session, revision, audit=audit, full=full, planes=planes)
+
+
+def _taken(
+    session: Session,
+    revision: Revision | None,
+    *,
+    audit: AuditLog,
+    full: bool,
+    planes: Sequence[Source],
+) -> Taken:
     at = stamp()
     chosen = _choose(session, revision)
     forbidden = Forbidden()
@@ -108,21 +120,7 @@ def taken(
         covered,
         {str(Plane.OBJECTS): "compared", str(Plane.SECRETS): "compared", **said},
     )
-    return Taken(_remembered(review), planned, found)
-
-
-def _remembered(review: Review) -> Review:
-    """Note a review in the app's ledger; return it with what earlier ones know of its drifts.
-
-    A ledger that cannot be written is no reason not to review.
-    """
-    try:
-        ledger = Ledger.open(review.app, review.cluster_uid)
-        known, _ = ledger.take(review)
-    except (OSError, OpslibError) as error:
-        text = f"the ledger of differences cannot be kept: {error}"
-        return replace(review, warnings=(*review.warnings, text))
-    return replace(known, warnings=(*known.warnings, *ledger.warnings))
+    return Taken(review, planned, found)
 
 
 def _bounded(drift: Drift) -> Drift:

@@ -85,6 +85,13 @@ def parents(git: Git, commit: str) -> list[str]:
     return done.text.split()[1:] if done.code == 0 else []
 
 
+def changed(git: Git, older: str, newer: str) -> list[str]:
+    """Return the files that differ between two commits, as sorted paths; renames are two."""
+    words = ("-r", "-z", "--no-renames", "--name-only", older, newer, "--")
+    done = git.run("diff-tree", *words)
+    return sorted(filter(None, done.text.split("\0"))) if done.code == 0 else []
+
+
 def mentions(git: Git, commit: str, text: str) -> list[str]:
     """Return the files of a commit that hold a text, as sorted paths."""
     done = git.run("grep", "--name-only", "-z", "-I", "--fixed-strings", "-e", text, commit, "--")

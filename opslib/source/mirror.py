@@ -8,6 +8,7 @@ is seen and not followed. All reading is of commits, never of a work tree.
 from __future__ import annotations
 
 import hashlib
+import threading
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
@@ -92,6 +93,9 @@ class Mirror:
         """The folder for what is derived from the mirror; it may be removed at any time."""
         self._checkout = checkout
         self._trees: dict[str, Snapshot] = {}
+        self._told: dict[str, history.Told] = {}
+        self._parents: dict[str, list[str]] = {}
+        self._guard = threading.Lock()
         self._ref = "" if source.ref == "HEAD" else source.ref
 
     @property
@@ -155,6 +159,8 @@ class Mirror:
             deadline = time.monotonic() + timeout
             fetch_into(self._git, deadline, timeout, head=not self._ref)
             self._trees.clear()
+            self._told.clear()
+            self._parents.clear()
             found = self._newest(self._ref, deadline)
             if not accept:
                 self._check_history(found)
@@ -256,7 +262,13 @@ class Mirror:
 
     def parents(self, commit: str) -> list[str]:
         """Return the parents of a commit that the mirror has."""
-        return history.parents(self._git, self._commit(commit))
+        if commit not in self._parents:
+            self._parents[commit] = history.parents(self._git, self._commit(commit))
+        return self._parents[commit]
+
+    def changed(self, older: str, newer: str) -> list[str]:
+        """Return the files that differ between two commits, in any folder."""
+        return history.changed(self._git, self._commit(older), self._commit(newer))
 
     def mentions(self, commit: str, text: str) -> list[str]:
         """Return the files of a commit, in any folder, that hold a text."""
@@ -334,23 +346,26 @@ class Mirror:
 
     def _commit(self, commit: str) -> str:
         self._require()
-        if not history.known(self._git, commit):
+        if commit not in self._told and not history.known(self._git, commit):
             raise InputError(
                 f"the commit {commit[:64]!r} is not known", where=self.url, hint="fetch first"
             )
         return commit
 
     def _tree(self, commit: str) -> Snapshot:
-        if commit not in self._trees:
-            whole = self._commit(commit)
-            while len(self._trees) >= _KEPT_TREES:
-                del self._trees[next(iter(self._trees))]
-            self._trees[commit] = self._sound(lambda: Snapshot.load(self._git, whole))
-        return self._trees[commit]
+        with self._guard:  # who looks for the origin of many lines asks from several threads
+            if commit not in self._trees:
+                whole = self._commit(commit)
+                while len(self._trees) >= _KEPT_TREES:
+                    del self._trees[next(iter(self._trees))]
+                self._trees[commit] = self._sound(lambda: Snapshot.load(self._git, whole))
+            return self._trees[commit]
 
     def _revision(self, commit: str, ref: str) -> Revision:
-        told = self._sound(lambda: history.log(self._git, commit, "", 1))
-        return self._pinned(told[0], ref)
+        if commit not in self._told:
+            # A commit says the same for ever; a review asks for one of them a hundred times.
+            self._told[commit] = self._sound(lambda: history.log(self._git, commit, "", 1))[0]
+        return self._pinned(self._told[commit], ref)
 
     def _pinned(self, told: history.Told, ref: str) -> Revision:
         return Revision(self.url, ref, *told, path=self.source.path)

@@ -20,6 +20,7 @@ from opslib.kube.errors import ApiError
 from opslib.sandbox import cluster
 
 from . import load
+from .driftreport import MOST
 from .measure import Took, alternating, machine, ratio, run, table, write
 from .work import NAME, Work
 
@@ -28,7 +29,6 @@ ROUNDS = 5
 TENTH = 10
 """So many objects are changed in each of five ways."""
 DRIFTS = 5 * TENTH
-MOST = 1.5
 PLAN, REVIEW = "plan, nothing to do", f"review, {DRIFTS} drifts"
 STRATEGIC = "application/strategic-merge-patch+json"
 

@@ -13,7 +13,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from . import runbook
+from . import driftreport, runbook
 from .measure import PROJECT, Took, read
 from .reconcile import APPLY, BARE, DIFF, DRIFT, GET, ONLY, PEER, PLAN, SECOND, START, took
 
@@ -243,9 +243,12 @@ _COLOURS = {
 def main() -> None:
     """Rewrite the sections of which there are results, and draw the plot."""
     document, runs = read("reconcile"), read("runbook")
-    if not document.get("sizes") and not runs:
+    found = driftreport.reviews(read("drift"), read("drift-recall"))
+    if not document.get("sizes") and not runs and not found:
         raise SystemExit("there are no results: run `make bench` first")
     text = DOCUMENT.read_text(encoding="utf-8")
+    if found:
+        text = rewrite(text, found, driftreport.MARK)
     if runs:
         text = rewrite(text, runbooks(runs), RUNBOOK)
     if document.get("sizes"):

@@ -183,3 +183,26 @@ def test_who_may_read_little_reviews_that(scene: Scene, reader: Any) -> None:
     assert all(one[0].startswith("ConfigMap/") for one in found), found
     assert ("ConfigMap/c2", "missing", "") in found
     assert len(found) == 4
+
+
+def test_an_app_in_many_namespaces_is_listed_once_per_kind(scene: Scene, server: Cluster) -> None:
+    """What is foreign in any of them is found; what is in other namespaces is nobody's business."""
+    names = [f"{scene.namespace}-{number}" for number in range(6)]
+    files = {}
+    for number, name in enumerate(names):
+        space = f"apiVersion: v1\nkind: Namespace\nmetadata: {{name: {name}}}\n---\n"
+        inside = config_map("c", a="1").replace("name: c", f"name: c\n  namespace: {name}")
+        files[f"n{number}"] = space + inside
+    scene.apply(**files)
+    try:
+        foreign = body("ConfigMap", "foreign")
+        for name in (names[4], "default"):
+            server.request("POST", f"/api/v1/namespaces/{name}/configmaps", body=foreign)
+        review = scene.review()
+        found = [(one.key.namespace, one.key.name) for one in review.drifts]
+        assert found == [(names[4], "foreign")]
+        assert review.objects == 12
+    finally:
+        server.request("DELETE", "/api/v1/namespaces/default/configmaps/foreign")
+        for name in names:
+            server.request("DELETE", f"/api/v1/namespaces/{name}")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from typing import Any
 
-from bench import reconcile, report
+from bench import driftreport, reconcile, report
 
 
 def _line(seconds: float, rounds: int = 5) -> dict[str, Any]:
@@ -78,3 +78,32 @@ def test_few_rounds_are_named() -> None:
     document = _document(0.5)
     document["sizes"]["5000"]["steady"][reconcile.DIFF]["samples"] = [12.0]
     assert f"{reconcile.DIFF} at 5,000 objects: 1" in report.section(document)
+
+
+def test_a_review_that_costs_too_much_is_said() -> None:
+    """The bound, the figure and the verdict; what was found by class and writer."""
+    line = {"median_seconds": 2.0, "peak_mb": 180.0}
+    cost = {
+        "machine": "x86_64, 2 cores",
+        "python": "3.11.7",
+        "objects": 5000,
+        "rows": {"plan": line, "review": line},
+        "review to plan": 1.49,
+    }
+    recall = {
+        "objects": 1300,
+        "untouched": 1000,
+        "edits": 30,
+        "identities": 5,
+        "found": 29,
+        "reported beside": 1,
+        "reported before any edit": 0,
+        "by class and writer": {"key added": {"kubectl edit": [9, 10], "kubectl scale": [0, 0]}},
+        "kubectl diff --server-side": {"key added": [3, 10]},
+    }
+    text = driftreport.reviews(cost, recall)
+    assert "1.49 times the plan; at most 1.5 is asked: reached" in text
+    assert "| key added | 9/10 | - | 9/10 | 3/10 |" in text
+    assert "30 edits under 5 identities on 1,300 objects" in text
+    assert "**missed**" in driftreport.reviews({**cost, "review to plan": 1.51}, {})
+    assert driftreport.reviews({}, {}) == ""
