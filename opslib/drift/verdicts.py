@@ -149,7 +149,9 @@ def resolved(track: Track, life: Life, number: int) -> list[Effect]:
         if write.merged and track.trusts(write.refuted):
             effect = write.merged[number]
         if place == 0 and life.created and effect in {LEAVE, want.touch}:
-            effect = want.reset  # what was not given when it was created has its default
+            # What was not given when it was created has its default; items of lists have none.
+            items = effect == LEAVE and any(not isinstance(step, str) for step in want.place)
+            effect = want.gone if items else want.reset
         elif write.apply:
             silent = effect in {LEAVE, want.touch}
             before = applied.get(write.manager, not life.created or track.granted)
@@ -208,8 +210,7 @@ def _likely(
     if want.present and track.live:
         owned = [n for n in named if agrees(track, want, writes[n])]
         named = owned or named
-    users = {writes[n].actor.user for n in named}
-    return named[0] if len(users) == 1 else chosen
+    return named[0] if named else chosen
 
 
 def _certainly(life: Life, write: Write) -> str:
