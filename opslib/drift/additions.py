@@ -23,7 +23,7 @@ _SELF = "."
 _NAMES = ("manager", "operation", "subresource")
 _SERVERS = frozenset({"apiVersion", "kind", "status"})
 _KEPT = frozenset({"name", "namespace", "uid", "resourceVersion", "generation", "managedFields"})
-_SERVERS_METADATA = _KEPT | {
+SERVERS_METADATA = _KEPT | {
     "creationTimestamp",
     "selfLink",
     "deletionTimestamp",
@@ -123,7 +123,7 @@ def _leaves(fields: Fields, node: Any, place: Place) -> Iterator[tuple[Place, An
         return
     for mark, step, value in _parts(below, node, place):
         part = fields[mark]
-        if place == ("metadata",) and step in _SERVERS_METADATA:
+        if place == ("metadata",) and step in SERVERS_METADATA:
             continue
         if isinstance(part, dict) and part and len(place) < _DEEPEST:
             yield from _leaves(part, value, (*place, step))
@@ -264,7 +264,7 @@ def unowned(live: Manifest) -> list[Leaf]:
     for key, value in live.items():
         if key == "metadata" and isinstance(value, dict):
             parts = [one["f:metadata"] for one in sets if "f:metadata" in one]
-            rest = {k: v for k, v in value.items() if k not in _SERVERS_METADATA}
+            rest = {k: v for k, v in value.items() if k not in SERVERS_METADATA}
             for name, one in rest.items():
                 _unowned_in(parts, f"f:{name}", one, (key, name), found)
         elif key not in _SERVERS:
@@ -316,8 +316,8 @@ def beyond(live: Manifest, twin: Manifest) -> Iterator[Addition]:
     """
     for key, value in live.items():
         if key == "metadata":
-            rest = {k: v for k, v in value.items() if k not in _SERVERS_METADATA}
-            usual = {k: v for k, v in twin["metadata"].items() if k not in _SERVERS_METADATA}
+            rest = {k: v for k, v in value.items() if k not in SERVERS_METADATA}
+            usual = {k: v for k, v in twin["metadata"].items() if k not in SERVERS_METADATA}
             yield from _beyond(rest, usual, (key,))
         elif key not in _SERVERS:
             yield from _beyond(value, twin.get(key), (key,))

@@ -15,6 +15,7 @@ from typing import Any
 
 from opslib.core.model import Manifest, ResourceKey
 from opslib.drift.additions import Addition, beyond, foreign
+from opslib.drift.alike import mark_of
 from opslib.drift.extras import beside
 from opslib.drift.ignoring import Rule, ignoring, joined, rules_of
 from opslib.drift.model import Difference, Drift, Plane, Unread
@@ -40,7 +41,9 @@ from opslib.reconcile.session import Session
 
 _COMMIT_PLACE = ("metadata", "annotations", COMMIT)
 _LEFT = " is left to "
-_UNNAMED = "no manager is named: a webhook set it once, or its entry was taken away"
+_UNNAMED = "no manager is named for it"
+"""A webhook may have set it once, or a scale; or somebody took away the entry that named him."""
+
 _MAYBE_SCALED = "an autoscaler may have set it: these may not be read"
 _GOING = ("metadata", "deletionTimestamp")
 
@@ -110,6 +113,15 @@ def grouped(explained: Iterable[Explained]) -> tuple[str, ...]:
     return tuple(lines)
 
 
+@dataclass
+class _Alike:
+    """Objects of one mark: whether the first one is quiet, what explains it, and the others."""
+
+    quiet: bool = False
+    told: list[tuple[str, str]] = field(default_factory=list)
+    others: list[tuple[Target, Manifest]] = field(default_factory=list)
+
+
 class _Finder:
     """Collects what is found, step by step."""
 
@@ -123,7 +135,9 @@ class _Finder:
         self._targets = {target.key: target for target in prepared.desired.targets}
         self._scalers = Scalers(cluster, session.discovery, prepared)
         self._suspects: dict[ResourceKey, Suspect] = {}
-        self._quiet: list[tuple[Target, Manifest, tuple[Place, ...]]] = []
+        self._quiet: list[tuple[Target, Manifest, tuple[Place, ...], _Alike]] = []
+        self._alike: dict[bytes, _Alike] = {}
+        self._refused: dict[Kind, tuple[str, list[ResourceKey]]] = {}
         self._unasked: list[PlanProblem] = []
         self.drifts: list[Drift] = []
         self.explained: list[Explained] = []
@@ -145,9 +159,9 @@ class _Finder:
             target = self._targets.get(change.key)
             if target is None:
                 self._undeclared(change)
-            elif self._hidden(target):
-                continue
             elif change.action is Action.CREATE:
+                if self._hidden(target):
+                    continue
                 if self._was_applied(change.key):
                     self._missing(target, change.simulated)
                 else:
@@ -206,6 +220,9 @@ class _Finder:
         for note in change.left_out:
             path, left, reason = note.partition(_LEFT)
             self.explained.append((str(change.key), path, f"{left}{reason}".strip()))
+        if not change.fields and not change.left_out:
+            self._unchanged(target, live)
+            return
         covered: list[Place] = []
         found: list[Addition] = []
         for field_change in change.fields:
@@ -218,6 +235,22 @@ class _Finder:
             elif one.after is None:
                 found.append(Addition(one.place, one.before))
         self._look(target, live, found, covered)
+
+    def _unchanged(self, target: Target, live: Manifest) -> None:
+        """Look into an object that is as it is declared; of alike ones only into the first."""
+        mark = mark_of(live)
+        known = self._alike.get(mark)
+        if known is None:
+            known = self._alike[mark] = _Alike()
+            told = len(self.explained)
+            self._look(target, live, alike=known)
+            known.told = [(path, reason) for _, path, reason in self.explained[told:]]
+        elif known.quiet:
+            known.others.append((target, live))
+            key = str(target.key)
+            self.explained += [(key, path, reason) for path, reason in known.told]
+        else:
+            self._look(target, live)
 
     def _field(self, target: Target, change: Change, one: FieldChange) -> Drift:
         kind = Difference.CHANGED
@@ -256,14 +289,20 @@ class _Finder:
         covered: Iterable[Place] = (),
         *,
         whole: bool = False,
+        alike: _Alike | None = None,
     ) -> None:
         """Explain by rules what others own; what they do not explain goes on the scale."""
-        if since := live["metadata"].get("deletionTimestamp"):
+        since = live["metadata"].get("deletionTimestamp")
+        if since:
             drift = self._drift(target, Difference.ADDED, _GOING, live=str(since))
             self.drifts.append(replace(drift, note="it is being deleted"))
         left = list(found)
+        alone = bool(since)
         for one in foreign(live, self._manager):
-            reason = self._reason(target.key, live, one)
+            reason = why(target.key, live, one)
+            if not reason:
+                alone = True  # whether Git declares it, or an autoscaler sets it, is its own
+                reason = self._scalers.why(target.key, live, one)
             if reason:
                 self.explained.append((str(target.key), show(one.place), reason))
             elif not value_at(self._body(target, live), one.place)[0]:
@@ -278,11 +317,10 @@ class _Finder:
             body = self._body(target, live)
             suspect = Suspect(target, body, live, tuple(left), tuple(covered), whole=whole)
             self._suspects[target.key] = suspect
-        else:
-            self._quiet.append((target, live, tuple(covered)))
-
-    def _reason(self, key: ResourceKey, live: Manifest, one: Addition) -> str:
-        return why(key, live, one) or self._scalers.why(key, live, one)
+            return
+        one_alike = alike or _Alike()
+        one_alike.quiet = not alone
+        self._quiet.append((target, live, tuple(covered), one_alike))
 
     def weigh(self) -> None:
         """Weigh all suspects, then whatever has something that nobody owns and is no default."""
@@ -294,21 +332,34 @@ class _Finder:
                 weighed = job.result()
                 defaults.learn(weighed.asked)
                 self._take(weighed)
-        refused: dict[Kind, tuple[str, list[ResourceKey]]] = {}
-        for target, live, covered in self._quiet:
-            if not defaults.strange(target.key, live):
-                continue
-            if target.kind in refused:
-                refused[target.kind][1].append(target.key)
-                continue
-            body = self._body(target, live)
-            weighed = scale.target(Suspect(target, body, live, covered=covered))
-            defaults.learn(weighed.asked)
-            self._take(weighed)
-            if weighed.trouble:
-                refused[target.kind] = weighed.trouble, [target.key]
-        for trouble, keys in refused.values():
+        for target, live, covered, alike in self._quiet:
+            if self._unowned(target, live, covered, scale, defaults):
+                for other, its in alike.others:
+                    self._unowned(other, its, (), scale, defaults)
+        for trouble, keys in self._refused.values():
             self.warnings.append(f"what nobody owns of {_few(keys)} was not checked: {trouble}")
+
+    def _unowned(
+        self,
+        target: Target,
+        live: Manifest,
+        covered: tuple[Place, ...],
+        scale: Scale,
+        defaults: Defaults,
+    ) -> bool:
+        """Weigh an object if something in it has no owner and is no known default; tell whether."""
+        if not defaults.strange(target.key, live):
+            return False
+        if target.kind in self._refused:
+            self._refused[target.kind][1].append(target.key)
+            return True
+        body = self._body(target, live)
+        weighed = scale.target(Suspect(target, body, live, covered=covered))
+        defaults.learn(weighed.asked)
+        self._take(weighed)
+        if weighed.trouble:
+            self._refused[target.kind] = weighed.trouble, [target.key]
+        return True
 
     def _take(self, weighed: Weighed) -> None:
         suspect = weighed.suspect

@@ -9,6 +9,7 @@ from pathlib import Path
 
 from opslib.core.clock import stamp
 from opslib.core.errors import OpslibError
+from opslib.core.memory import uncollected
 from opslib.core.model import Revision
 from opslib.drift.attribute import attribute
 from opslib.drift.audit import AuditSource
@@ -74,6 +75,18 @@ def taken(
     planes: Sequence[Source] = (),
 ) -> Taken:
     """Take a review and keep what decisions on it need; ``full`` as in ``Session.plan``."""
+    with uncollected():
+        return _taken(session, revision, audit=audit, full=full, planes=planes)
+
+
+def _taken(
+    session: Session,
+    revision: Revision | None,
+    *,
+    audit: AuditLog,
+    full: bool,
+    planes: Sequence[Source],
+) -> Taken:
     at = stamp()
     chosen = _choose(session, revision)
     forbidden = Forbidden()
