@@ -81,6 +81,15 @@ class Acts:
         return {str(answer): found[answer] for answer in ANSWERS if found[answer]}
 
     @property
+    def alike(self) -> list[list[Drift]]:
+        """Return the decided differences, those with the same answer and reason together."""
+        found: dict[tuple[str, ...], list[Drift]] = {}
+        for one in self.decided:
+            told = one.decision
+            found.setdefault((told.disposition, told.by, told.reason, told.until), []).append(one)
+        return list(found.values())
+
+    @property
     def summary(self) -> str:
         """Return the answers in one sentence."""
         text = ", ".join(f"{number} to {answer}" for answer, number in self.counts.items())
@@ -220,7 +229,17 @@ def _committed(acts: Acts, drifts: Sequence[Drift], made: Adopted) -> dict[str, 
     done = {one.id for one in made.done}
     noted = [one for one in drifts if one.id in done]
     decided(acts.review.app, acts.review.cluster_uid, noted)
-    return {**made.as_dict(), "diff": made.diff[:_MOST_DIFF], "ok": not made.refused}
+    refused = [
+        {"id": one.drift.id, "object": str(one.drift.key), "path": one.drift.path, "why": one.why}
+        for one in made.refused[:_MOST_LINES]
+    ]
+    return {
+        **made.as_dict(),
+        "diff": made.diff[:_MOST_DIFF],
+        "message": made.message[:_MOST_DIFF],
+        "refused": refused,
+        "ok": not made.refused,
+    }
 
 
 def _ignore(

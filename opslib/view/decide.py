@@ -117,10 +117,19 @@ def preview(answers: Answers, acts: Acts) -> None:
     if diff:
         cut = diff if len(diff) <= _MOST_DIFF else f"{diff[:_MOST_DIFF]}\n… more"
         page += f"<p>The commit that adopts:</p><pre>{esc(cut)}</pre>"
-    show_text = "\n".join([*acts.consequences, diff])
-    display(page, clean(show_text))
+    said = [_sentence(same) for same in acts.alike]
+    plain = [*said, *acts.consequences, diff]
+    display("".join(f"<p>{esc(line)}</p>" for line in said) + page, clean("\n".join(plain)))
     for line in acts.proposal.warnings if acts.proposal else ():
         show.say(clean(f"Adopting: {line}"), "bad")
+
+
+def _sentence(same: list[Drift]) -> str:
+    """Say one answer with its reason, and of how many differences it is."""
+    told = same[0].decision
+    until = f" until {told.until}" if told.until else ""
+    why = f": {told.reason}" if told.reason else ""
+    return f"{len(same)} to {told.disposition}{until}, by {told.by}{why}"
 
 
 def _decided(acts: Acts, group: Group) -> str:

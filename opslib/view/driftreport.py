@@ -48,7 +48,8 @@ def report(review: Review, acts: Acts, about: Mapping[str, Any]) -> dict[str, An
         },
         **({"warnings": list(review.warnings)} if review.warnings else {}),
         "drifts": [_row(one) for one in rows[:MOST_ROWS]],
-        "decisions": [_decision(one) for one in acts.decided],
+        "decisions": [_decision(one) for one in acts.decided[:MOST_ROWS]],
+        "decided": [_alike(same) for same in acts.alike],
         "planned": {"hash": acts.hash, **acts.counts, "changes": _changes(rows[:MOST_ROWS])},
     }
 
@@ -102,6 +103,18 @@ def _decision(one: Drift) -> dict[str, Any]:
         "at": told.at,
         "reason": told.reason,
         "until": told.until,
+    }
+
+
+def _alike(same: list[Drift]) -> dict[str, Any]:
+    """Return one answer with all the differences that have it: none is left out."""
+    told = same[0].decision
+    return {
+        "disposition": str(told.disposition),
+        "by": told.by,
+        "reason": told.reason,
+        "until": told.until,
+        "ids": [one.id for one in same],
     }
 
 

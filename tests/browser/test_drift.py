@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -25,7 +26,7 @@ from opslib.sandbox.binaries import own_kubectl
 from opslib.sandbox.cluster import Status
 
 from .conftest import Lab
-from .test_gate import _cell, _git, _open, _record, _run, _shot, _type
+from .test_gate import _cell, _git, _open, _run, _shot, _type
 
 DAY = str(now().date() + timedelta(days=30))
 FORM, NEXT, LAST = "desk.form(answers)", "carry.prepare(", "runbook.record("
@@ -189,7 +190,8 @@ def _recorded(night: Night, chromium: Any) -> None:
     adopt, ignore = (next(b for b in branches if f"/{w}-" in b) for w in ("adopt", "ignore"))
     assert "+  level: right" in night.git("show", adopt)
     assert f"{DAY}" in night.git("show", f"{ignore}:opslib.yaml")
-    result = _record(night.lab)
+    folder = wait_for(lambda: _folder(night.lab), "the record")
+    result = json.loads((folder / "result.json").read_text())
     report = result["report"]
     assert result["outcome"] == "ok", result["error"]
     assert sorted(one["disposition"] for one in report["decisions"]) == [
@@ -199,7 +201,6 @@ def _recorded(night: Night, chromium: Any) -> None:
     ]
     assert report["verified"]["ok"]
     assert result["approval"]["how"] == "form"
-    folder = wait_for(lambda: _folder(night.lab, result["run_id"]), "the record's folder")
     assert verify(folder).ok
     kept = json.loads((folder / "review.json").read_text())
     assert len(kept["drifts"]) == 4
@@ -216,6 +217,7 @@ def _recorded(night: Night, chromium: Any) -> None:
     )
 
 
-def _folder(lab: Lab, run_id: str) -> Path | None:
-    found = list((lab.root / "outputs").glob(f"*/*{run_id}/manifest.json"))
+def _folder(lab: Lab) -> Path | None:
+    """Return the folder of the review's record, once it is finished."""
+    found = list((lab.root / "outputs").glob("*/drift-review-*/manifest.json"))
     return found[0].parent if found else None

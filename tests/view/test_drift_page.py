@@ -46,6 +46,8 @@ def test_ten_thousand_differences_open_at_once(chromium: Any, tmp_path: Path) ->
     assert len(kept["drifts"]) == 10_000
     assert {one["decision"]["disposition"] for one in kept["drifts"]} == {"escalate"}
     assert len(run.result["report"]["drifts"]) == 500
+    (answer,) = run.result["report"]["decided"]
+    assert len(answer["ids"]) == 10_000
     size = run.html.stat().st_size
     assert size < 5_000_000
     context = chromium.new_context(java_script_enabled=False)
