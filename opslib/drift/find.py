@@ -10,43 +10,33 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
-from typing import Any
+from dataclasses import dataclass, field
 
 from opslib.core.model import Manifest, ResourceKey
-from opslib.drift.additions import Addition, beyond, foreign
+from opslib.drift.additions import Addition, foreign
 from opslib.drift.alike import mark_of
 from opslib.drift.extras import beside
 from opslib.drift.ignoring import Rule, ignoring, joined, rules_of
-from opslib.drift.model import Difference, Drift, Plane, Unread
+from opslib.drift.model import Drift, Unread
 from opslib.drift.noise import why
 from opslib.drift.scalers import Scalers
 from opslib.drift.secrets import sealed_drifts
+from opslib.drift.tell import Teller, by_plan, without_commit
 from opslib.drift.weigh import Defaults, Scale, Suspect, Weighed, is_wiped
 from opslib.kube.client import Cluster
 from opslib.kube.discovery import Kind
 from opslib.kube.pace import workers
-from opslib.reconcile.app import COMMIT
 from opslib.reconcile.desired import Target
-from opslib.reconcile.diff import FieldChange, show
+from opslib.reconcile.diff import show
 from opslib.reconcile.fieldpath import Place, value_at
-from opslib.reconcile.judge import Prepared, with_commit
+from opslib.reconcile.judge import Prepared
 from opslib.reconcile.likeness import ask
-from opslib.reconcile.mask import masked
 from opslib.reconcile.plan import Action, Change, PlanProblem
 from opslib.reconcile.planned import Planned
-from opslib.reconcile.quantity import canonical
 from opslib.reconcile.repofiles import appfile_at
 from opslib.reconcile.session import Session
 
-_COMMIT_PLACE = ("metadata", "annotations", COMMIT)
 _LEFT = " is left to "
-_UNNAMED = "no manager is named for it"
-"""A webhook may have set it once, or a scale; or somebody took away the entry that named him."""
-
-_MAYBE_SCALED = "an autoscaler may have set it: these may not be read"
-_GOING = ("metadata", "deletionTimestamp")
-
 Explained = tuple[str, str, str]
 """What differs by right: the object, the path, and why."""
 
@@ -132,6 +122,7 @@ class _Finder:
         self._prepared = prepared
         self._manager = prepared.app.manager
         self._forbidden = forbidden
+        self._tell = Teller(prepared, forbidden)
         self._targets = {target.key: target for target in prepared.desired.targets}
         self._scalers = Scalers(cluster, session.discovery, prepared)
         self._suspects: dict[ResourceKey, Suspect] = {}
@@ -163,7 +154,7 @@ class _Finder:
                 if self._hidden(target):
                     continue
                 if self._was_applied(change.key):
-                    self._missing(target, change.simulated)
+                    self.drifts.append(self._tell.missing(target, change.simulated))
                 else:
                     waiting.append(change.key)
             else:
@@ -176,11 +167,6 @@ class _Finder:
             first = self._unasked[0]
             keys = [problem.key for problem in self._unasked]
             self.warnings.append(f"no plan can be made of {_few(keys)}: {first.message}")
-
-    def _scaled(self, place: Place) -> str:
-        """Say that replicas may be an autoscaler's, where these may not be read."""
-        hidden = any(path.endswith("/horizontalpodautoscalers") for path in self._forbidden)
-        return _MAYBE_SCALED if hidden and place == ("spec", "replicas") else ""
 
     def _was_applied(self, key: ResourceKey) -> bool:
         """Tell whether an object was there once: what never was is not gone."""
@@ -208,10 +194,6 @@ class _Finder:
         self.explained.append((str(change.key), "", joined("Git no longer has it", word,
                                                            change.reason)))  # fmt: skip
 
-    def _missing(self, target: Target, note: str = "") -> None:
-        drift = self._drift(target, Difference.MISSING, note=note)
-        self.drifts.append(replace(drift, declared=masked(target.resource.manifest)))
-
     def _present(self, change: Change, target: Target) -> None:
         """Take over the fields of a change; what is left over goes on the scale."""
         live = self._prepared.live.get(change.key)
@@ -226,12 +208,12 @@ class _Finder:
         covered: list[Place] = []
         found: list[Addition] = []
         for field_change in change.fields:
-            one = _without_commit(field_change)
+            one = without_commit(field_change)
             if one is None:
                 continue
-            if _by_plan(one, self._body(target, live)):
+            if by_plan(one, self._tell.body(target, live)):
                 covered.append(one.place)
-                self.drifts.append(self._field(target, change, one))
+                self.drifts.append(self._tell.field(target, change, one))
             elif one.after is None:
                 found.append(Addition(one.place, one.before))
         self._look(target, live, found, covered)
@@ -252,18 +234,6 @@ class _Finder:
         else:
             self._look(target, live)
 
-    def _field(self, target: Target, change: Change, one: FieldChange) -> Drift:
-        kind = Difference.CHANGED
-        if one.before is None:
-            kind = Difference.REMOVED
-        elif one.after is None:
-            kind = Difference.ADDED
-        drift = self._drift(target, kind, one.place, declared=one.after, live=one.before)
-        origin = drift.origin and replace(drift.origin, line=one.line or drift.origin.line)
-        note = change.reason if change.action is Action.REPLACE else self._scaled(one.place)
-        version = change.resource_version or drift.resource_version
-        return replace(drift, path=one.path, origin=origin, note=note, resource_version=version)
-
     def _unplanned(self, problem: PlanProblem) -> None:
         """Compare an object of which no plan could be made with its twin, all of it."""
         target = self._targets[problem.key]
@@ -272,7 +242,8 @@ class _Finder:
             if self._hidden(target):
                 return
             if self._was_applied(problem.key):
-                self._missing(target, "" if self._no_inventory else problem.message)
+                note = "" if self._no_inventory else problem.message
+                self.drifts.append(self._tell.missing(target, note))
             else:
                 self.unread.append(Unread(str(problem.key), problem.message))
             return
@@ -294,8 +265,7 @@ class _Finder:
         """Explain by rules what others own; what they do not explain goes on the scale."""
         since = live["metadata"].get("deletionTimestamp")
         if since:
-            drift = self._drift(target, Difference.ADDED, _GOING, live=str(since))
-            self.drifts.append(replace(drift, note="it is being deleted"))
+            self.drifts.append(self._tell.going(target, str(since)))
         left = list(found)
         alone = bool(since)
         for one in foreign(live, self._manager):
@@ -305,7 +275,7 @@ class _Finder:
                 reason = self._scalers.why(target.key, live, one)
             if reason:
                 self.explained.append((str(target.key), show(one.place), reason))
-            elif not value_at(self._body(target, live), one.place)[0]:
+            elif not value_at(self._tell.body(target, live), one.place)[0]:
                 left.append(one)
         wiped = is_wiped(live, self._manager)
         if wiped and self._was_applied(target.key):
@@ -314,7 +284,7 @@ class _Finder:
                 "who owns what of it cannot be told"
             )
         if left or wiped or whole:
-            body = self._body(target, live)
+            body = self._tell.body(target, live)
             suspect = Suspect(target, body, live, tuple(left), tuple(covered), whole=whole)
             self._suspects[target.key] = suspect
             return
@@ -353,7 +323,7 @@ class _Finder:
         if target.kind in self._refused:
             self._refused[target.kind][1].append(target.key)
             return True
-        body = self._body(target, live)
+        body = self._tell.body(target, live)
         weighed = scale.target(Suspect(target, body, live, covered=covered))
         defaults.learn(weighed.asked)
         self._take(weighed)
@@ -368,104 +338,10 @@ class _Finder:
         note = ""
         if weighed.trouble and weighed.drifts:
             note = f"not compared with an undisturbed object: {weighed.trouble}"
-        for one in weighed.drifts:
-            self._added(suspect, one, note)
+        self.drifts += [self._tell.added(suspect, one, note) for one in weighed.drifts]
         if suspect.whole:
-            self._removed(weighed)
-
-    def _added(self, suspect: Suspect, one: Addition, note: str) -> None:
-        declared = value_at(suspect.body, one.place)[0]
-        kind = Difference.CHANGED if declared else Difference.ADDED
-        value = one.usual if declared else None
-        if not declared and one.usual is not None:
-            note = joined(note, f"undisturbed it is {one.usual}")
-        if not one.owners and not is_wiped(suspect.live, self._manager):
-            note = joined(note, _UNNAMED)
-        note = joined(note, self._scaled(one.place))
-        live = _shown(suspect.live, one)
-        drift = self._drift(suspect.target, kind, one.place, declared=value, live=live)
-        self.drifts.append(replace(drift, note=note))
-
-    def _removed(self, weighed: Weighed) -> None:
-        """Tell what Git declares and the object lacks, where no plan did."""
-        suspect = weighed.suspect
-        twin, body = weighed.twin or suspect.body, suspect.body
-        for one in beyond(masked(twin), masked(suspect.live)):
-            if not value_at(body, one.place)[0] or one.place == _COMMIT_PLACE:
-                continue
-            if one.usual is None:
-                kind = Difference.REMOVED
-            elif weighed.twin is None and not _alike(one.value, one.usual):
-                kind = Difference.CHANGED
-            else:
-                continue  # told as a part of the live object
-            drift = self._drift(suspect.target, kind, one.place, declared=one.value, live=one.usual)
-            self.drifts.append(drift)
-
-    def _body(self, target: Target, live: Manifest) -> Manifest:
-        optouts, manifest = self._prepared.optouts, target.resource.manifest
-        adopted = optouts.adopt(target.key, manifest, live, self._manager)
-        present = (live["metadata"].get("annotations") or {}).get(COMMIT)
-        return with_commit(adopted, present or self._prepared.plan.revision.commit)
-
-    def _drift(
-        self,
-        target: Target,
-        kind: Difference,
-        place: Place = (),
-        *,
-        declared: Any = None,
-        live: Any = None,
-        note: str = "",
-    ) -> Drift:
-        resource = target.resource
-        metadata = self._prepared.live.get(target.key, {}).get("metadata", {})
-        return Drift(
-            Plane.OBJECTS,
-            kind,
-            target.key,
-            show(place),
-            declared,
-            live,
-            resource.origin,
-            resource.api_version,
-            str(metadata.get("uid", "")),
-            str(metadata.get("resourceVersion", "")),
-            place,
-            note,
-        )
+            self.drifts += self._tell.removed(weighed)
 
 
 def _few(keys: Sequence[ResourceKey]) -> str:
     return str(keys[0]) + (f" and {len(keys) - 1} others" if len(keys) > 1 else "")
-
-
-def _without_commit(one: FieldChange) -> FieldChange | None:
-    """Return a change without the annotation that says the commit; None where nothing is left."""
-    if one.place in {(), _COMMIT_PLACE}:
-        return None
-    if one.place == _COMMIT_PLACE[:-1] and one.before is None and isinstance(one.after, dict):
-        left = {key: value for key, value in one.after.items() if key != COMMIT}
-        return replace(one, after=left) if left else None
-    return one
-
-
-def _by_plan(one: FieldChange, body: Manifest) -> bool:
-    """Tell whether a field of a plan is declared, or is an item of a declared list."""
-    place = one.place[:-1] if one.place[-1] == "(order)" else one.place
-    if value_at(body, place)[0]:
-        return True
-    there, above = value_at(body, place[:-1])
-    return one.after is None and isinstance(place[-1], int) and there and isinstance(above, list)
-
-
-def _shown(live: Manifest, one: Addition) -> Any:
-    """Return an added value without secrets."""
-    there, value = value_at(masked(live), one.place)
-    return value if there else one.value
-
-
-def _alike(declared: Any, live: Any) -> bool:
-    if declared == live:
-        return True
-    return isinstance(declared, str | int) and canonical(declared) == live

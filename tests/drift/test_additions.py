@@ -22,6 +22,7 @@ from opslib.drift.additions import (
     split,
     unowned,
 )
+from opslib.drift.alike import mark_of
 from opslib.drift.noise import why
 from opslib.drift.twins import Twin, twin_for
 from opslib.drift.weigh import Defaults, is_wiped
@@ -296,3 +297,23 @@ def test_lists_of_thousands_do_not_take_thousands_of_times_as_long() -> None:
     assert unowned(live) == [(("spec", "list", "*", "name"), "first")]
     print(f"{time.perf_counter() - started:.1f} s")
     assert time.perf_counter() - started < 20
+
+
+def _marked(name: str, **spec: Any) -> bytes:
+    one = thing({"selector": name, **spec})
+    one["metadata"] |= {"name": name, "uid": f"uid of {name}", "labels": {"app": name}}
+    one["metadata"]["managedFields"] = [entry(OURS, {"f:spec": {"f:selector": {}}}, "Apply")]
+    return mark_of(one)
+
+
+def test_alike_are_objects_that_differ_by_their_names_only() -> None:
+    """Another value, another owner or another field is another mark; a number alone, too."""
+    assert _marked("web-1") == _marked("web-23") == _marked("till")
+    assert _marked("web-1", grace=30) != _marked("web-1", grace=31)
+    assert _marked("web-1", grace="30") != _marked("web-1", grace="31")
+    assert _marked("web-1", host=True) != _marked("web-1")
+    one = thing({})
+    one["metadata"]["managedFields"] = [entry("helm", {"f:spec": {}})]
+    other = thing({})
+    other["metadata"]["managedFields"] = [entry("kubectl", {"f:spec": {}})]
+    assert mark_of(one) != mark_of(other)

@@ -156,3 +156,31 @@ def test_what_a_plan_cannot_be_made_of(scene: Scene) -> None:
     )
     (extra,) = [one for one in review.drifts if one.key.name == "c9"]
     assert "whose inventory does not have it" in extra.note
+
+
+def test_one_of_many_alike_is_not_lost_among_them(scene: Scene) -> None:
+    """Objects of one shape are looked into once; one that was edited has another shape."""
+    webs = {f"same{n}": deployment(f"same{n}", replicas=0) for n in range(8)}
+    scene.apply(**webs)
+    pod = {"spec": {"template": {"spec": {"hostNetwork": True}}}}
+    for name in ("same3", "same5"):
+        scene.edit("deployments", name, pod, "apps/v1")
+    entries = scene.live("deployments", "same5", "apps/v1")["metadata"]["managedFields"]
+    kept = [one for one in entries if one["manager"] != "kubectl-edit"]
+    _set_entries(scene, "deployments", "same5", kept, "apps/v1")
+    grace = {"spec": {"template": {"spec": {"terminationGracePeriodSeconds": 31}}}}
+    scene.edit("deployments", "same6", grace, "apps/v1", manager=scene.manager)
+    review = scene.review()
+    assert told(review.drifts) == [
+        ("Deployment/same3", ADDED, f"{SPEC}.hostNetwork"),
+        ("Deployment/same5", ADDED, f"{SPEC}.hostNetwork"),
+        ("Deployment/same6", ADDED, f"{SPEC}.terminationGracePeriodSeconds"),
+    ]
+
+
+def test_a_value_that_is_too_large_is_said_by_its_size(scene: Scene) -> None:
+    """Half a megabyte is not put into a review; that it is there is."""
+    scene.apply(**names(1))
+    scene.edit("configmaps", "c1", {"data": {"big": "x" * 500_000}})
+    (one,) = scene.review().drifts
+    assert (one.path, one.live) == ("data.big", "<500000 bytes: too large to be shown>")
