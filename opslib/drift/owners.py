@@ -16,6 +16,9 @@ from opslib.drift.refute import REPLICAS, entries_of, owners_of
 from opslib.drift.replay import Track, Write
 from opslib.drift.wants import Want
 
+BEFORE_FIRST_APPLY = "before-first-apply"
+"""The API server's own name for who had the fields before the first apply."""
+
 
 def candidates_of(entries: Sequence[Mapping[str, Any]], app_manager: str) -> tuple[Candidate, ...]:
     """Return entries as candidates, the newest first, without the app's own applies."""
@@ -56,12 +59,19 @@ def contradictions(track: Track, start: Moment, *, created: bool) -> list[str]:
         at = moment_of(entry.get("time"))
         manager = str(entry.get("manager") or "")
         since = max(start, track.born)
-        if at > since and at // SECOND not in track.seconds.get(manager, ()):
+        if at > since and not _explained(track, manager, at // SECOND):
             found.append(f"{manager} wrote at {shown(at)}, which is not in the log")
     generation = track.live["metadata"].get("generation")
     if created and isinstance(generation, int) and generation > track.count:
         found.append(f"of {generation} changes the log has {track.count}")
     return found
+
+
+def _explained(track: Track, manager: str, second: int) -> bool:
+    """Tell whether the log has a write through a manager in a second."""
+    if manager == BEFORE_FIRST_APPLY:
+        return any(second in seconds for seconds in track.seconds.values())
+    return second in track.seconds.get(manager, ())
 
 
 def agrees(track: Track, want: Want, write: Write) -> bool:

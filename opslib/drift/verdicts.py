@@ -18,7 +18,6 @@ from opslib.drift.wants import (
     LEAVE,
     NO_NO,
     NO_YES,
-    SET,
     YES_NO,
     YES_YES,
     Effect,
@@ -199,7 +198,7 @@ def _likely(
     """Return the write that fits best: the one after which the value stayed, as far as known."""
     has, chosen = False, None
     for number, effect in enumerate(effects):
-        sets = effect.plain & SET.plain == effect.plain
+        sets = effect.plain & NO_YES and not effect.plain & YES_NO
         if sets and not has:
             has, chosen = True, number
         elif not effect.plain & YES_YES:
