@@ -17,7 +17,8 @@ from opslib.drift.replay import Track, Write
 from opslib.drift.wants import Want
 
 BEFORE_FIRST_APPLY = "before-first-apply"
-"""The API server's own name for who had the fields before the first apply."""
+"""The API server's own name for who had the fields before the first apply: whoever wrote to an
+object that had no managers, as they were wiped or all of their fields were taken away."""
 
 
 def candidates_of(entries: Sequence[Mapping[str, Any]], app_manager: str) -> tuple[Candidate, ...]:
@@ -86,7 +87,7 @@ def agrees(track: Track, want: Want, write: Write) -> bool:
         return True  # writes to the scale subresource may leave it without an owner
     second = write.received // SECOND
     return any(
-        entry.get("manager") == write.manager
+        entry.get("manager") in {write.manager, BEFORE_FIRST_APPLY}
         and (not entry.get("time") or moment_of(entry["time"]) // SECOND >= second)
         for entry in owners
     )
