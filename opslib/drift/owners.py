@@ -15,6 +15,7 @@ from opslib.drift.moments import SECOND, Moment, moment_of, shown
 from opslib.drift.refute import REPLICAS, entries_of, owners_of
 from opslib.drift.replay import Track, Write
 from opslib.drift.wants import Want
+from opslib.reconcile.ownership import paths
 
 BEFORE_FIRST_APPLY = "before-first-apply"
 """The API server's own name for who had the fields before the first apply: whoever wrote to an
@@ -71,8 +72,31 @@ def contradictions(track: Track, start: Moment, *, created: bool) -> list[str]:
 def _explained(track: Track, manager: str, second: int) -> bool:
     """Tell whether the log has a write through a manager in a second."""
     if manager == BEFORE_FIRST_APPLY:
-        return any(second in seconds for seconds in track.seconds.values())
-    return second in track.seconds.get(manager, ())
+        return any(seconds[second] for seconds in track.seconds.values())
+    return manager in track.seconds and track.seconds[manager][second] > 0
+
+
+def changed_it(track: Track, number: int, write: Write) -> bool:
+    """Tell whether a write surely changed a field, and did not repeat the value that it had.
+
+    An entry's time moves only when its manager changes something. Where its time is of the one
+    write that its manager made in that second, and neither the entry nor the write has
+    anything but this field, that write changed it.
+    """
+    second = write.received // SECOND
+    if not write.alone or not write.alone[number] or write.apply or write.done // SECOND != second:
+        return False
+    if write.manager not in track.seconds or track.seconds[write.manager][second] != 1:
+        return False
+    entries = [entry for entry in entries_of(track.live) if entry.get("manager") == write.manager]
+    return (
+        len(entries) == 1
+        and entries[0].get("operation") == "Update"
+        and moment_of(entries[0].get("time")) // SECOND == second
+        and track.trusts(write.received)
+        and owners_of(track.live, track.wants[number]) == entries
+        and sum(path[-1] != "." for path in paths(entries[0].get("fieldsV1") or {})) == 1
+    )
 
 
 def agrees(track: Track, want: Want, write: Write) -> bool:

@@ -7,8 +7,8 @@ so that memory is bounded by the number of objects and not by the log.
 from __future__ import annotations
 
 import re
-from collections import defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections import Counter, defaultdict
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Any
@@ -20,7 +20,7 @@ from opslib.drift.listorder import Move, items_at, lists_of, move_of, numbered
 from opslib.drift.model import Actor
 from opslib.drift.moments import SECOND, Moment, moment_of
 from opslib.drift.patches import by_json_patch
-from opslib.drift.refute import refutes_merge
+from opslib.drift.refute import is_alone, refutes_merge
 from opslib.drift.request import WRITES, Request, request_of
 from opslib.drift.selectors import selects
 from opslib.drift.wants import CAN, LEAVE, Effect, Want
@@ -44,7 +44,7 @@ class Write:
     answer was sent. ``sure`` is False where that depends on what the log does not have.
     ``merged`` are the effects if managedFields of the second ``refuted`` are to be believed, by
     which it was no plain merge patch. ``operations`` are of a JSON patch that may mean items
-    by their numbers.
+    by their numbers. ``alone`` says for which field the write mentioned nothing else.
     """
 
     id: str
@@ -64,6 +64,7 @@ class Write:
     merged: tuple[Effect, ...] = ()
     refuted: Moment = 0
     operations: tuple[Any, ...] = ()
+    alone: tuple[bool, ...] = ()
 
 
 @dataclass
@@ -76,7 +77,7 @@ class Track:
     labels: list[Mapping[str, Any] | None] = field(default_factory=list)
     collections: list[Request] = field(default_factory=list)
     writes: dict[str, Write] = field(default_factory=dict)
-    seconds: dict[str, set[int]] = field(default_factory=lambda: defaultdict(set))
+    seconds: dict[str, Counter[int]] = field(default_factory=lambda: defaultdict(Counter))
     count: int = 0
     wiped: bool = False
     granted: bool = False
@@ -129,6 +130,8 @@ class Track:
             write = replace(write, merged=merged, refuted=refuted)
         if self.lists and isinstance(request.body, list):
             write = replace(write, operations=tuple(request.body[:MOST_OPERATIONS]))
+        if alone := tuple(is_alone(request, want) for want in self.wants):
+            write = replace(write, alone=alone)
         touches = any(effect != LEAVE for effect in effects)
         if write.creates or write.deletes or write.apply or touches:
             self._keep(write)
@@ -273,8 +276,10 @@ class Replay:
             if track.live is None or track.generated:
                 self._by_kind[group, plural].append(track)
 
-    def read(self, source: AuditSource) -> Coverage:
-        """Read a log to its end; return what it covers."""
+    def read(
+        self, source: AuditSource, keep: Callable[[Mapping[str, Any]], None] | None = None
+    ) -> Coverage:
+        """Read a log to its end; return what it covers. ``keep`` gets each event that counts."""
         scan = Scan(source)
         for event in scan.events():
             what = event.get("objectRef")
@@ -282,6 +287,8 @@ class Replay:
                 request = request_of(event)
                 if request is not None:
                     self.add(request)
+                    if keep is not None:
+                        keep(event)
         for track in self._tracks.values():
             track.settle(scan.coverage.gaps)
         return scan.coverage

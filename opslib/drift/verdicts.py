@@ -9,7 +9,7 @@ from opslib.drift.audit import Coverage
 from opslib.drift.cases import Case
 from opslib.drift.model import Actor
 from opslib.drift.moments import SECOND, Moment, shown
-from opslib.drift.owners import agrees, contradictions
+from opslib.drift.owners import agrees, changed_it, contradictions
 from opslib.drift.refute import held_since
 from opslib.drift.replay import FOREVER, Track, Write
 from opslib.drift.setters import BEFORE, UNLOGGED, Setters, State, Step, by_time, follow
@@ -18,6 +18,7 @@ from opslib.drift.wants import (
     LEAVE,
     NO_NO,
     NO_YES,
+    SET,
     YES_NO,
     YES_YES,
     Effect,
@@ -157,6 +158,8 @@ def resolved(track: Track, life: Life, number: int) -> list[Effect]:
             if silent and before:
                 effect = joined(effect, want.reset)
             applied[write.manager] = not silent
+        if not life.created and effect == SET and changed_it(track, number, write):
+            effect = Effect(NO_YES, NO_YES)
         late = write.received // SECOND > held // SECOND
         found.append(LEAVE if trusted and late else effect)
     return found
