@@ -13,7 +13,7 @@ from typing import Any
 from opslib.drift.model import Candidate
 from opslib.drift.moments import SECOND, Moment, moment_of, shown
 from opslib.drift.refute import REPLICAS, entries_of, owners_of
-from opslib.drift.replay import Track, Write
+from opslib.drift.track import Track, Write
 from opslib.drift.wants import Want
 from opslib.reconcile.ownership import paths
 

@@ -11,8 +11,8 @@ from opslib.drift.model import Actor
 from opslib.drift.moments import SECOND, Moment, shown
 from opslib.drift.owners import agrees, changed_it, contradictions
 from opslib.drift.refute import held_since
-from opslib.drift.replay import FOREVER, Track, Write
 from opslib.drift.setters import BEFORE, UNLOGGED, Setters, State, Step, by_time, follow
+from opslib.drift.track import FOREVER, Track, Write
 from opslib.drift.wants import (
     CAN,
     LEAVE,
