@@ -2,7 +2,8 @@
 
 It comes from a file with its rotated siblings, a folder that a webhook sink writes into, or a
 command that prints it. What cannot be read is never taken for "nothing happened": where lines
-are cut, files are missing or the log ends too early, the coverage says so.
+are cut, files are missing or the log ends too early, the coverage says so. One thing leaves no
+trace: whole lines that somebody took out of the middle of a file.
 https://kubernetes.io/docs/tasks/debug/debug-cluster/audit/
 """
 
@@ -20,6 +21,7 @@ import orjson
 from opslib.core.errors import OpslibError
 from opslib.drift.auditfiles import LogFile, command_stream, log_files
 from opslib.drift.moments import Moment, moment_of, shown, shown_exactly
+from opslib.drift.request import WRITES, coherent
 
 CHUNK = 1 << 20
 MAX_LINE = 32 << 20
@@ -28,6 +30,7 @@ MAX_LINE = 32 << 20
 
 NEVER: Moment = 0
 MOST_WRAPS = 5
+MOST_GAPS = 1000
 _WRAPPERS = """items properties events message log line textPayload jsonPayload event _source"""
 _WRAPPED = tuple(_WRAPPERS.split())
 
@@ -115,6 +118,9 @@ class Scan:
                     self._tear()
                     continue
                 for event in events:
+                    if event.get("verb") in WRITES and not coherent(event):
+                        self.coverage.broken += 1
+                        self._tear()
                     self._sees(event)
                     yield event
         except (OSError, EOFError, OpslibError) as error:
@@ -187,9 +193,13 @@ class Scan:
 
     def _tear(self) -> None:
         """Note that something is missing here."""
-        if not self._torn:
-            self._torn = True
-            self.coverage.gaps.append((moment_of(self._newest), NEVER))
+        if self._torn:
+            return
+        self._torn = True
+        start = moment_of(self._newest)
+        if len(self.coverage.gaps) >= MOST_GAPS:
+            start = min(start, self.coverage.gaps.pop()[0])  # all in one from there on
+        self.coverage.gaps.append((start, NEVER))
 
     def _sees(self, event: Mapping[str, Any]) -> None:
         """Note the time of an event: when it was written, or else when the request came."""
@@ -217,9 +227,9 @@ class Scan:
             self._before = None
         if self._torn:
             self._torn = False
-            open_ended = (n for n, (_, end) in enumerate(self.coverage.gaps) if end == NEVER)
-            gap = next(open_ended)
-            self.coverage.gaps[gap] = (self.coverage.gaps[gap][0], max(at, newest))
+            gaps = self.coverage.gaps
+            gap = next(n for n in range(len(gaps) - 1, -1, -1) if gaps[n][1] == NEVER)
+            gaps[gap] = (gaps[gap][0], max(at, newest))
 
     def _problem(self, text: str) -> None:
         if text not in self.coverage.problems:
