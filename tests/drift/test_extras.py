@@ -75,12 +75,14 @@ def test_only_what_nobody_answers_for_is_extra(
     web = scene.live("deployments", "web", "apps/v1")
     # What belongs there.
     token = {"annotations": {"kubernetes.io/service-account.name": "default"}}
-    scene.make("secrets", body("Secret", "default-token-abcde", metadata=token))
+    kind = "kubernetes.io/service-account-token"
+    scene.make("secrets", body("Secret", "default-token-abcde", metadata=token, type=kind))
     helm = {"labels": {"owner": "helm"}}
     scene.make("secrets", body("Secret", "sh.helm.release.v1.x.v1", metadata=helm))
     # What only says so.
     scene.make("configmaps", body("ConfigMap", "child", metadata=owned_by(web)))
     scene.make("secrets", body("Secret", "token-of-nobody", data={"password": "aHVudGVyMg=="}))
+    scene.make("secrets", body("Secret", "default-token-fghij", metadata=token))
     pod = {"containers": [{"name": "a", "image": "registry.example/a:1"}]}
     scene.make("pods", body("Pod", "debug", spec=pod))
     template = {"metadata": {"labels": {"app": "x"}}, "spec": pod}
@@ -93,13 +95,14 @@ def test_only_what_nobody_answers_for_is_extra(
         [
             ("ConfigMap/child", EXTRA, ""),
             ("Secret/token-of-nobody", EXTRA, ""),
+            ("Secret/default-token-fghij", EXTRA, ""),
             ("Pod/debug", EXTRA, ""),
             ("Deployment/miner", EXTRA, ""),
         ]
     )
     notes = {one.key.name: one.note for one in review.drifts}
     assert notes["child"] == "Deployment web, its owner, makes no ConfigMap"
-    secret = next(one for one in review.drifts if one.key.kind == "Secret")
+    secret = next(one for one in review.drifts if one.key.name == "token-of-nobody")
     assert "hunter2" not in str(review)
     assert "aHVudGVyMg" not in str(review)
     assert secret.live["data"]["password"].startswith("<masked ")
