@@ -9,8 +9,10 @@ from typing import Any
 
 from opslib.core.errors import OpslibError
 from opslib.core.model import Manifest, ResourceKey, group_of
+from opslib.drift.reading import read_one
 from opslib.kube.client import Cluster
 from opslib.kube.discovery import Discovery
+from opslib.kube.errors import ApiError
 from opslib.reconcile.app import SYSTEM_NAMESPACE, App
 from opslib.reconcile.inventory import read_inventory
 from opslib.reconcile.judge import Prepared
@@ -120,8 +122,8 @@ class Belongs:
             return False
         path = f"/api/v1/namespaces/{key.namespace}/secrets/{key.name}"
         try:
-            live = self._cluster.find(path)
-        except OpslibError:
+            live = read_one(self._cluster, path)
+        except ApiError:
             return False
         return live is None or str(live.get("type")) in _TOKENS
 
@@ -192,8 +194,8 @@ class Belongs:
         if found is None:
             return False
         try:
-            live = self._cluster.find(found.path(namespace, name))
-        except OpslibError:
+            live = read_one(self._cluster, found.path(namespace, name))
+        except ApiError:
             return True  # it may not be read: what it owns is left out of suspicion
         return live is not None and str(live["metadata"].get("uid")) == uid
 

@@ -162,13 +162,13 @@ def test_who_may_read_little_reviews_that(scene: Scene, reader: Any) -> None:
         c2=config_map("c2", a="1"),
         c3=config_map("c3", a="1"),
         s=secret,
-        web=deployment("web", replicas=0),
+        web=deployment("web", replicas=1),
     )
     scene.edit("configmaps", "c1", {"data": {"a": "9", "b": None, "c": "3"}})
     scene.server.request("DELETE", scene.path("configmaps", "c2"))
     scene.server.request("DELETE", scene.path("secrets", "s"))
     session = open_session(
-        reader("configmaps", "deployments"),
+        reader("configmaps", "deployments", "pods"),
         Source(str(scene.repository.folder), "", "app"),
         app=scene.app,
         namespace=scene.namespace,
@@ -181,7 +181,8 @@ def test_who_may_read_little_reviews_that(scene: Scene, reader: Any) -> None:
     assert ("ConfigMap/c1", "added", "data.c") in found
     unread = {one.what: one.why for one in review.unread}
     assert f"Secret {scene.namespace}/s" in unread
-    assert f"Pod in {scene.namespace}" in unread
+    # The pod is a ReplicaSet's that may not be seen: it is not taken for one of nobody.
+    assert f"ReplicaSet.apps in {scene.namespace}" in unread
     assert f"ConfigMap in {scene.namespace}" not in unread
     assert all(one[0].startswith("ConfigMap/") for one in found), found
     assert ("ConfigMap/c2", "missing", "") in found
