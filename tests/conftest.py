@@ -7,24 +7,24 @@ import os
 import shutil
 import signal
 import subprocess
-import sys
 import tempfile
 import threading
 import time
 import uuid
 from collections.abc import Generator, Iterator
 from pathlib import Path
-from types import FrameType
 from typing import Any
 
 import pytest
 
 from opslib.kube.client import Cluster, connect
-from opslib.sandbox import binaries, cluster
+from opslib.sandbox import binaries, cluster, tools
 from opslib.sandbox.cluster import Status
 from opslib.source.example import create_example
 
+pytest_plugins = ("workers",)
 _STARTED = time.monotonic()
+_SEAL = Path(__file__).resolve().parent / "seal"
 _RUNS = Path(tempfile.gettempdir()) / f"opslib-tests-{os.getuid()}"
 
 
@@ -52,8 +52,8 @@ def _own_state() -> Iterator[None]:
 class _Lines:
     """Progress as lines of the test run."""
 
-    def __init__(self, session: pytest.Session) -> None:
-        self._reporter = session.config.pluginmanager.get_plugin("terminalreporter")
+    def __init__(self, config: pytest.Config) -> None:
+        self._reporter = config.pluginmanager.get_plugin("terminalreporter")
         self._last = ""
 
     def update(self, label: str, done: float = 0, total: float | None = None) -> None:
@@ -64,12 +64,31 @@ class _Lines:
 
 
 def pytest_collection_finish(session: pytest.Session) -> None:
-    """Get the control plane's programs before the first test: a build outlasts a test's time."""
+    """Get the programs before the first test: a build outlasts a test's time."""
     if session.config.option.collectonly:
         return
     if any("sandbox" in getattr(item, "fixturenames", ()) for item in session.items):
-        binaries.resolve(_Lines(session))
-        binaries.own_kubectl(_Lines(session))
+        _control_plane(session.config)
+    if any(item.path.is_relative_to(_SEAL) for item in session.items):
+        _sealed_secrets(session.config)
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_setupnodes(config: pytest.Config) -> None:
+    """Get them where a person sees it, before two processes look for them."""
+    folders = [(config.invocation_params.dir / argument).resolve() for argument in config.args]
+    _control_plane(config)
+    if any(_SEAL.is_relative_to(one) or one.is_relative_to(_SEAL) for one in folders):
+        _sealed_secrets(config)
+
+
+def _control_plane(config: pytest.Config) -> None:
+    binaries.resolve(_Lines(config))
+    binaries.own_kubectl(_Lines(config))
+
+
+def _sealed_secrets(config: pytest.Config) -> None:
+    binaries.programs([tools.KUBESEAL, tools.SEALED_SECRETS_CONTROLLER], _Lines(config))
 
 
 @pytest.fixture(scope="session")
@@ -163,11 +182,8 @@ def _ended_by_sigterm() -> Iterator[None]:
         yield
         return
 
-    def stop(signum: int, frame: FrameType | None) -> None:
-        del frame
-        sys.exit(128 + signum)
-
-    before = signal.signal(signal.SIGTERM, stop)
+    # Not by SystemExit, which would be the failure of one test, and the next one begins.
+    before = signal.signal(signal.SIGTERM, signal.default_int_handler)
     try:
         yield
     finally:

@@ -11,6 +11,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from opslib.core.errors import ApprovalError
+
 if TYPE_CHECKING:
     from opslib.core.model import Revision
     from opslib.kube.client import Cluster
@@ -88,6 +90,14 @@ Trust = Annotated[
         help="File of trusted keys: OpenPGP public keys, or allowed_signers of ssh. Repeatable.",
     ),
 ]
+Audit = Annotated[
+    str,
+    typer.Option(
+        "--audit",
+        envvar="OPSLIB_AUDIT_LOG",
+        help="Audit log of the API server, a file or folder: who did it; default: nobody knows.",
+    ),
+]
 Timeout = Annotated[str, typer.Option("--timeout", help="Longest wait, such as 90s or 5m.")]
 
 
@@ -140,6 +150,29 @@ def seconds(text: str) -> float:
     from opslib.core.clock import parse_duration
 
     return parse_duration(text, name="--timeout")
+
+
+def approved(plan_hash: str, *, yes: bool, approve: str, as_json: bool) -> None:
+    """Let only a plan go on that somebody said yes to: by its hash, an option, or when asked."""
+    if approve:
+        if len(approve) < 12 or not plan_hash.startswith(approve):
+            raise ApprovalError(
+                "the approval is of another plan",
+                where=f"--approve {approve}",
+                expected=f"the hash of this plan: {plan_hash}",
+                hint="look at the plan again and approve its hash",
+            )
+        return
+    if yes:
+        return
+    if as_json or not sys.stdin.isatty():
+        raise ApprovalError(
+            "this plan was not approved",
+            hint=f"apply with --yes, or with --approve {plan_hash}",
+        )
+    say("")
+    if not typer.confirm("Apply this plan?", err=True):
+        raise ApprovalError("this plan was denied: nothing was written")
 
 
 def limits_of(prune: list[str] | None, count: int, percent: float) -> PruneLimits:

@@ -35,6 +35,8 @@ def demo(
 ) -> None:
     """Start a control plane, apply the payment platform from Git, break it, explain, undo.
 
+    Then change it by hand, and let a drift review say who did that and take it back.
+
     Each step is a runbook; each leaves a record. Ends with exit 0 when every step ended as
     the story says.
     """
@@ -76,7 +78,7 @@ class Story:
         say(f"repository {self.repo}")
 
     def tell(self) -> None:
-        """Apply, break, explain, undo through Git, look again."""
+        """Apply, break, explain, undo through Git, look again; change by hand, review, revert."""
         self._reconcile("the platform goes from Git to the cluster", "ok")
         bad = self._image(BAD, "Release v1.4.3")
         self._reconcile("a release whose image cannot be pulled", "failed", timeout="12s")
@@ -84,11 +86,29 @@ class Story:
         self._git("revert", "--no-edit", bad)
         self._reconcile("the release is undone through Git", "ok", approve=self._reviewed())
         self._rollout("the platform is whole again", require_healthy="true")
+        self._by_hand()
+        self._review("what somebody changed by hand, by whom, and back", "all=revert")
 
     def _reconcile(self, title: str, expected: str, **parameters: str) -> None:
         given = {"repo": str(self.repo), "path": "production", "mode": "apply", **parameters}
         given.setdefault("in_advance", str("approve" not in given).lower())
         self._run("reconcile", title, expected, given)
+
+    def _by_hand(self) -> None:
+        """Change the live Deployment as somebody at a terminal does: replicas and a note."""
+        from opslib.sandbox import cluster
+
+        path = "/apis/apps/v1/namespaces/production/deployments/payment-processor"
+        body = {"metadata": {"annotations": {"example.com/note": "more at night"}},
+                "spec": {"replicas": 5}}  # fmt: skip
+        merge = "application/merge-patch+json"
+        with cluster.api(self.sandbox) as api:
+            api.json("PATCH", path, body, content_type=merge)
+
+    def _review(self, title: str, decide: str) -> None:
+        given = {"repo": str(self.repo), "path": "production", "decide": decide, "mode": "apply"}
+        given |= {"in_advance": "true", "audit": self.env["OPSLIB_AUDIT_LOG"]}
+        self._run("drift-review", title, "ok", given)
 
     def _reviewed(self) -> str:
         """Plan first, as a reviewer reads it; return the hash that approves this plan alone."""

@@ -16,12 +16,16 @@ from opslib import __version__
 from opslib.cli import (
     approve,
     demo,
+    driftacts,
     notify,
     plan,
     records_more,
     rollout,
     sandbox,
     schedule,
+    seal,
+    seal_files,
+    seal_repo,
     upgrade,
     watch,
 )
@@ -60,9 +64,13 @@ app.command("plan")(plan.plan)
 app.command("apply")(plan.apply)
 app.command("check")(plan.check)
 app.command("watch")(watch.watch)
+app.add_typer(driftacts.app, name="drift")
 app.add_typer(rollout.app, name="rollout")
 app.command("run")(run_verb.run)
 app.add_typer(records_more.app, name="records")
+seal_files.register(seal.app)
+seal_repo.register(seal.app)
+app.add_typer(seal.app, name="seal")
 app.add_typer(schedule.app, name="schedule")
 app.add_typer(notify.app, name="notify")
 app.command("approve")(approve.approve)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -10,6 +9,7 @@ import typer
 from opslib.cli.common import (
     AcceptRewrite,
     AppName,
+    Audit,
     Context,
     FolderPath,
     Json,
@@ -23,18 +23,20 @@ from opslib.cli.common import (
     Timeout,
     Trust,
     Verify,
+    approved,
     bar,
     emit,
     limits_of,
-    say,
     seconds,
     session,
 )
-from opslib.core.errors import ApprovalError, InputError, Problems
+from opslib.core.errors import InputError, Problems
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from opslib.drift.review import Taken
+    from opslib.kube.client import Cluster
     from opslib.reconcile.apply import Applied
     from opslib.reconcile.planned import Planned
 
@@ -89,22 +91,29 @@ def check(
     verify: Verify = "",
     trust: Trust = None,
     accept_rewrite: AcceptRewrite = False,
+    audit: Audit = "",
     kubeconfig: Kubeconfig = None,
     context: Context = None,
     json: Json = False,
 ) -> None:
-    """Exit 4 when the cluster is not what Git says, 0 when it is; change nothing."""
+    """Exit 4 when the cluster is not what Git says, 0 when it is; change nothing.
+
+    The plan shows what the revision would change; the review beside it also what others added
+    to the app's objects and namespaces, and who did it. For cron and CI: --json has both.
+    """
+    from opslib.drift.review import taken
+
     with bar() as progress:
         one, pinned = session(
             kubeconfig, context, repo, path, revision, app,
             namespace=namespace, accept_rewrite=accept_rewrite,
             verify=verify, trust=trust, progress=progress,
         )  # fmt: skip
-        planned = one.plan(pinned, full=full)
-    _show(planned, as_json=json, unchanged=False)
-    if planned.blocking:
+        found = taken(one, pinned, audit=audit, full=full)
+    _show_check(found, as_json=json)
+    if found.planned.blocking:
         raise typer.Exit(2)
-    if not planned.prepared.plan.empty:
+    if found.review.drifts or not found.planned.prepared.plan.empty:
         raise typer.Exit(4)
 
 
@@ -134,8 +143,6 @@ def apply(
     json: Json = False,
 ) -> None:
     """Apply a revision: show the plan, ask, write it in stages, wait for health, prune last."""
-    from opslib.rollout import explain
-
     limit = seconds(timeout)
     limits = limits_of(prune, prune_count, prune_percent)
     with bar() as progress:
@@ -153,13 +160,19 @@ def apply(
     with bar() as progress, one.holding() as held:
         one.progress = progress
         applied = one.apply(planned, timeout=limit, wait=wait, go_on=held)
-    why = [] if applied.ok else explain(one.cluster, (state.key for state in applied.unhealthy))
+    why = [] if applied.ok else _why(one.cluster, applied)
     document = (
         {"plan": planned.as_dict(), "applied": applied.as_dict(), "why": why} if json else None
     )
     emit(document, _result(applied, why, waited=wait), as_json=json)
     if not applied.ok:
         raise typer.Exit(1)
+
+
+def _why(cluster: Cluster, applied: Applied) -> list[str]:
+    from opslib.rollout import explain
+
+    return explain(cluster, (state.key for state in applied.unhealthy))
 
 
 def _show(planned: Planned, *, as_json: bool, unchanged: bool) -> None:
@@ -169,28 +182,25 @@ def _show(planned: Planned, *, as_json: bool, unchanged: bool) -> None:
     emit(planned.as_dict() if as_json else None, text, as_json=as_json)
 
 
+def _show_check(found: Taken, *, as_json: bool) -> None:
+    """Show the plan and the review; as JSON the plan's document with the review's beside it."""
+    from opslib.cli.drift import review_text
+    from opslib.drift.encode import review_document
+    from opslib.view.plans import plan_text
+
+    if as_json:
+        document = review_document(found.review)
+        drifts = document.pop("drifts")
+        emit({**found.planned.as_dict(), "drifts": drifts, "review": document}, "", as_json=True)
+        return
+    text = plan_text(found.planned, unchanged=False)
+    emit(None, f"{text}\n\n{review_text(found.review)}", as_json=False)
+
+
 def _approve(planned: Planned, *, yes: bool, approve: str, as_json: bool) -> None:
     """Let only a plan go on that somebody said yes to; a plan without writes needs no yes."""
     plan_made = planned.prepared.plan
-    if approve:
-        if len(approve) < 12 or not plan_made.hash.startswith(approve):
-            raise ApprovalError(
-                "the approval is of another plan",
-                where=f"--approve {approve}",
-                expected=f"the hash of this plan: {plan_made.hash}",
-                hint="look at the plan again and approve its hash",
-            )
-        return
-    if yes or not plan_made.writes:
-        return
-    if as_json or not sys.stdin.isatty():
-        raise ApprovalError(
-            "this plan was not approved",
-            hint=f"apply with --yes, or with --approve {plan_made.hash}",
-        )
-    say("")
-    if not typer.confirm("Apply this plan?", err=True):
-        raise ApprovalError("this plan was denied: nothing was written")
+    approved(plan_made.hash, yes=yes or not plan_made.writes, approve=approve, as_json=as_json)
 
 
 def _result(applied: Applied, why: Sequence[str], *, waited: bool) -> str:

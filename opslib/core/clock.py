@@ -66,3 +66,17 @@ def human_seconds(seconds: float) -> str:
         minutes = total % 3600 // 60
         return f"{total // 3600}h{minutes}m" if minutes else f"{total // 3600}h"
     return f"{total // 86400}d"
+
+
+_SPANS = (("year", 365.25 * 86400), ("month", 30.44 * 86400), ("day", 86400.0), ("hour", 3600.0))
+
+
+def human_age(seconds: float) -> str:
+    """Say how long ago something was, in the largest unit that is there twice: 3 months.
+
+    Under two days hours are told, under two hours minutes, under two months days.
+    """
+    for name, length in (*_SPANS, ("minute", 60.0)):
+        if seconds >= 1.95 * length:
+            return f"{round(seconds / length)} {name}s"
+    return "1 minute" if seconds >= 59.5 else "less than a minute"

@@ -143,7 +143,13 @@ def is_weak(text: str) -> bool:
 
 
 def _text(value: str | bytes | None) -> str:
-    return value.decode(errors="replace") if isinstance(value, bytes) else value or ""
+    """Return a value as it is sought; bytes that are no text as base64, as manifests show them."""
+    if not isinstance(value, bytes):
+        return value or ""
+    try:
+        return value.decode()
+    except UnicodeDecodeError:
+        return base64.b64encode(value[:MOST_BYTES]).decode()
 
 
 def _clean(label: str) -> str:
@@ -225,7 +231,8 @@ def note_object(manifest: Any) -> None:
 
 
 def _note_secret(manifest: Mapping[str, Any]) -> None:
-    name = (manifest.get("metadata") or {}).get("name", "secret")
+    metadata = manifest.get("metadata")
+    name = metadata.get("name", "secret") if isinstance(metadata, Mapping) else "secret"
     for field in ("data", "stringData"):
         values = manifest.get(field)
         for key, value in values.items() if isinstance(values, Mapping) else ():

@@ -7,6 +7,7 @@ from pathlib import Path
 
 from opslib.core.errors import ConflictError
 from opslib.core.model import Manifest, ResourceKey
+from opslib.drift.bounds import bounded
 from opslib.drift.commits import Adopted, Order, commit_proposal
 from opslib.drift.model import Difference, Disposition, Drift
 from opslib.drift.propose import chosen, propose
@@ -90,4 +91,4 @@ def _changed(drift: Drift, live: Manifest) -> str:
         return "the field is there again" if there and value is not None else ""
     if not there:
         return "the field is gone"
-    return "" if same(value, drift.live) else "the value changed"
+    return "" if same(bounded(value), drift.live) else "the value changed"

@@ -12,7 +12,7 @@ import json
 from collections.abc import Mapping
 from typing import Any
 
-from opslib.drift.patches import Patch, by_json_patch, by_merge, lookup
+from opslib.drift.patches import Patch, by_json_patch, by_merge, lookup, whole
 from opslib.drift.request import Request
 from opslib.drift.wants import CAN, LEAVE, SET, UNSET, Effect, Want, joined, then
 
@@ -74,8 +74,7 @@ def _whole(body: Any, want: Want) -> Effect:
     """Of a body that is the whole object: what it does not have is gone, or its default."""
     if not isinstance(body, dict):
         return CAN
-    found, value = lookup(body, want.place)
-    return want.judge(value) if found else want.reset
+    return whole(body, want.place, want)
 
 
 def _patched(request: Request, body: Mapping[str, Any], want: Want, *, merged: bool) -> Effect:
@@ -97,13 +96,15 @@ def patch_types(request: Request, body: Mapping[str, Any], want: Want) -> list[P
     types = [Patch.MERGE, Patch.STRATEGIC]
     if not want.builtin:
         types = [Patch.MERGE]  # strategic merge is for the server's own kinds only
-    elif _directed(body) or _incomplete(body):
+    elif _incomplete(body) or (
+        request.query.get("fieldValidation") == "Strict" and _directed(body)
+    ):
         types = [Patch.STRATEGIC]
     return [*types, Patch.APPLY] if request.may_be_apply else types
 
 
 def _directed(node: Any) -> bool:
-    """Tell whether a patch has directives, which only a strategic merge patch has."""
+    """Tell whether a patch has directives of strategic merge: strictly, all others are refused."""
     if isinstance(node, dict):
         return any(key[:1] == "$" or _directed(part) for key, part in node.items())
     return isinstance(node, list) and any(_directed(part) for part in node)

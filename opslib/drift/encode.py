@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import asdict
 from typing import Any
 
-from opslib.core.clock import human_seconds, now, parse_stamp
+from opslib.core.clock import human_age, now, parse_stamp
 from opslib.core.model import Origin, ResourceKey, Revision
 from opslib.drift.model import (
     FORMAT,
@@ -24,6 +24,7 @@ from opslib.drift.model import (
     Review,
     Unread,
 )
+from opslib.drift.order import moment
 
 
 def drift_row(one: Drift) -> dict[str, Any]:
@@ -121,10 +122,10 @@ def headline(one: Review) -> str:
     text = f"{_many(len(one.drifts), 'difference')} in {_many(len(objects), 'object')}"
     if people:
         text += f", {people} by people"
-    times = (drift.since or drift.first_seen for drift in one.drifts)
+    times = (moment(drift)[0] for drift in one.drifts)
     since = min(filter(None, times), default="")
     if since:
-        text += f", oldest {human_seconds((now() - parse_stamp(since)).total_seconds())}"
+        text += f", oldest {human_age((now() - parse_stamp(since)).total_seconds())}"
     return text
 
 

@@ -21,6 +21,7 @@ from opslib.drift.model import Drift, Review
 from opslib.drift.propose import chosen
 from opslib.reconcile.mask import masked
 from opslib.source.history import plain
+from opslib.source.yamltree import CannotEdit
 from opslib.source.yamlwrite import Layout, lines_of
 
 MOST_AUDIT = 10_000
@@ -83,7 +84,11 @@ def _object(key: ResourceKey, live: Manifest) -> dict[str, str]:
     metadata = {k: v for k, v in live["metadata"].items() if k != "managedFields"}
     stem = re.sub(r"[^A-Za-z0-9.-]+", "-", f"{key.kind}-{key.namespace}-{key.name}")[:120]
     stem = f"{stem}-{digest(key.as_dict())[:6]}"
-    text = "\n".join(lines_of({**live, "metadata": metadata}, 0, layout=_LAYOUT)) + "\n"
+    bare = {**live, "metadata": metadata}
+    try:
+        text = "\n".join(lines_of(bare, 0, layout=_LAYOUT)) + "\n"
+    except CannotEdit:  # a number that YAML reads as another one: JSON is YAML, too
+        text = json.dumps(bare, indent=1) + "\n"
     owners = json.dumps(live["metadata"].get("managedFields") or [], indent=1) + "\n"
     return {f"objects/{stem}.yaml": text, f"managed-fields/{stem}.json": owners}
 
@@ -98,19 +103,18 @@ def _entry(entry: Mapping[str, Any]) -> dict[str, Any]:
 
 def _readme(review: Review, by: str, reason: str) -> str:
     revision = review.revision
+    about = f"{_md(revision.subject)}, {_md(revision.author)}"
+    at = f"{review.taken_at[:19]}Z"
     lines = [
         f"# Drift of {review.app}: {len(review.drifts)} for a decision",
         "",
-        (
-            f"Reviewed at {review.taken_at[:19]}Z against commit {revision.commit} "
-            f"({plain(revision.subject)}, {plain(revision.author)})."
-        ),
+        f"Reviewed at {at} against commit {revision.commit} ({about}).",
         f"Cluster: {review.server}",
         "",
     ]
     if reason or by:
-        who = f"by {plain(by)}" if by else ""
-        lines += [f"Escalated {who}: {plain(reason)}".replace(" :", ":"), ""]
+        who = f" by {_md(by)}" if by else ""
+        lines += [f"Escalated{who}: {_md(reason)}", ""]
     for drift in review.drifts:
         lines += _section(drift)
     if review.warnings or review.unread:

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
 
-from opslib.core.errors import ConflictError, InputError
+from opslib.core.errors import ConflictError, InputError, OpslibError
 from opslib.core.model import Manifest, Resource, ResourceKey
+from opslib.drift.bounds import bounded
 from opslib.drift.edit import place_of
 from opslib.drift.model import Difference, Drift, Plane
+from opslib.drift.partial import Difference as Differing
 from opslib.drift.partial import keeping
 from opslib.kube.apply import Lock, server_side_apply
 from opslib.kube.discovery import Kind
@@ -34,13 +36,14 @@ _TRIES = 8
 class Part:
     """What is done to one object, for which drifts. ``body`` may hold a Secret.
 
-    ``removals`` are places in ``live`` that a JSON patch takes out. ``notes`` say which of the
-    drifts are gone already.
+    ``others`` are the paths of the object's differences that were not chosen. ``removals`` are
+    places in ``live`` that a JSON patch takes out. ``notes`` say which drifts are gone already.
     """
 
     change: Change
     drifts: tuple[Drift, ...]
     kind: Kind
+    others: frozenset[str] = frozenset()
     target: Target | None = None
     body: Manifest | None = field(default=None, repr=False)
     removals: tuple[Place, ...] = ()
@@ -64,8 +67,14 @@ class Parts:
         target = self._targets.get(key)
         return target.resource.manifest if target else None
 
-    def of(self, drifts: tuple[Drift, ...]) -> Part:
-        """Plan the part of one object. Raises ConflictError or InputError for what cannot be."""
+    def of(self, drifts: tuple[Drift, ...], others: frozenset[str] = frozenset()) -> Part:
+        """Plan the part of one object, which leaves its differences at the paths ``others`` alone.
+
+        Raises ConflictError or InputError for what cannot be.
+        """
+        return replace(self._of(drifts, others), others=others)
+
+    def _of(self, drifts: tuple[Drift, ...], others: frozenset[str]) -> Part:
         first = drifts[0]
         if any(drift.plane is not Plane.OBJECTS for drift in drifts):
             raise InputError(f"what differs in {first.plane} is not reverted by the API server")
@@ -76,7 +85,7 @@ class Parts:
             raise ConflictError("the reviewed revision does not declare it", hint="review again")
         if first.difference is Difference.MISSING:
             return self._create(first, target)
-        return self._fields(drifts, target)
+        return self._fields(drifts, target, others)
 
     # -- whole objects
 
@@ -128,11 +137,11 @@ class Parts:
         if isinstance(answer, PlanProblem):
             raise InputError(answer.message, hint=answer.hint or None)
         body = self._judge.body(target, self._prepared.plan.revision.commit)
-        return Part(answer, (drift,), target.kind, target, body)
+        return Part(answer, (drift,), target.kind, target=target, body=body)
 
     # -- fields
 
-    def _fields(self, drifts: tuple[Drift, ...], target: Target) -> Part:
+    def _fields(self, drifts: tuple[Drift, ...], target: Target, others: frozenset[str]) -> Part:
         for _ in range(_TRIES):
             live = self._read(target.kind, target.key)
             if live is None:
@@ -140,7 +149,7 @@ class Parts:
             if drifts[0].uid and live["metadata"]["uid"] != drifts[0].uid:
                 raise ConflictError("it was deleted and made anew since", hint="review again")
             try:
-                return self._planned(drifts, target, live)
+                return self._planned(drifts, target, live, others)
             except ApiError as error:
                 if immutable(error):
                     return self._replaced(drifts, target)
@@ -148,7 +157,13 @@ class Parts:
                     raise
         raise ConflictError("it changes faster than it can be compared")
 
-    def _planned(self, drifts: tuple[Drift, ...], target: Target, live: Manifest) -> Part:
+    def _planned(
+        self,
+        drifts: tuple[Drift, ...],
+        target: Target,
+        live: Manifest,
+        others: frozenset[str],
+    ) -> Part:
         commit = (live["metadata"].get("annotations") or {}).get(COMMIT)
         body = self._judge.body(target, commit or self._prepared.plan.revision.commit, live)
         after = self._try(target, body, live)
@@ -160,13 +175,58 @@ class Parts:
         chosen = {place for place, _, _ in differing if show(place) in wanted}
         left = [d for path, d in wanted.items() if path not in set(map(show, chosen))]
         removals, notes = self._removals(left, live)
-        part = keeping(body, live, differing, chosen, self._manager)
-        after = self._try(target, part, live) if chosen else live
+        part, after = body, live
+        if chosen:
+            part, after = self._chosen_only(target, body, live, (differing, chosen, others))
         fields = self._changed(live, after, target, removals)
         change = _change(target, live, fields)
         return Part(
-            change, drifts, target.kind, target, part if chosen else None, removals, live, notes
+            change,
+            drifts,
+            target.kind,
+            others,
+            target,
+            part if chosen else None,
+            removals,
+            live,
+            notes,
         )
+
+    def _chosen_only(
+        self,
+        target: Target,
+        body: Manifest,
+        live: Manifest,
+        choice: tuple[list[Differing], set[Place], frozenset[str]],
+    ) -> tuple[Manifest, Manifest]:
+        """Return a body that changes no difference that was not chosen, and its outcome.
+
+        What the server derives from a chosen one (a Service's node port from its type) may
+        change with it, which the plan shows; where it refuses to keep that, it is not sent.
+        """
+        differing, chosen, others = choice
+        told = [one for one in differing if one[0] in chosen or show(one[0]) in others]
+        trouble: OpslibError | None = None
+        for some, firmly in ((differing, False), (differing, True), (told, False), (told, True)):
+            part = keeping(body, live, some, chosen, self._manager, firmly=firmly)
+            try:
+                after = self._try(target, part, live)
+            except ApiError as error:
+                if error.code != 422:
+                    raise
+                trouble = error
+                continue
+            hit = self._hit(live, after, [one[0] for one in told if one[0] not in chosen])
+            if not hit:
+                return part, after
+            trouble = InputError(
+                f"it cannot be reverted without {', '.join(hit[:4])}", hint="choose these, too"
+            )
+        raise trouble or ConflictError("it cannot be reverted")
+
+    def _hit(self, live: Manifest, after: Manifest, kept: list[Place]) -> list[str]:
+        changed = [one[0] for one in differences(comparable(live), comparable(after))]
+        return sorted(show(one) for one in kept if any(_overlap(one, place) for place in changed))
 
     def _try(self, target: Target, body: Manifest, live: Manifest) -> Manifest:
         return retrying(
@@ -194,7 +254,7 @@ class Parts:
             there, value = value_at(masked(live), place)
             if not there:
                 notes.append(f"{drift.path} is gone already")
-            elif not same(value, drift.live):
+            elif not same(bounded(value), drift.live):
                 raise ConflictError(
                     f"{drift.path} has another value since the review", hint="review again"
                 )
@@ -230,7 +290,13 @@ class Parts:
                 hint="choose all differences of this object, or none of them",
             )
         body = self._judge.body(target, self._prepared.plan.revision.commit)
-        return Part(change, drifts, target.kind, target, body, live=found)
+        return Part(change, drifts, target.kind, target=target, body=body, live=found)
+
+
+def _overlap(one: Place, other: Place) -> bool:
+    """Tell whether one place is in the other."""
+    depth = min(len(one), len(other))
+    return one[:depth] == other[:depth]
 
 
 def _nothing(change: Change, drift: Drift, kind: Kind, note: str) -> Part:

@@ -28,8 +28,15 @@ def keeping(
     differing: Iterable[Difference],
     chosen: set[Place],
     manager: str,
+    *,
+    firmly: bool = False,
 ) -> Manifest:
-    """Return the body of an apply that changes the chosen places only."""
+    """Return the body of an apply that changes the chosen places only.
+
+    ``firmly``: what others own is sent with its live value, too. Some maps and lists are one
+    field (nodeSelector), of which a part that is not sent would go.
+    """
+    owner = "" if firmly else manager
     every = list(differing)
     part = copy.deepcopy(body)
     lists = dict.fromkeys(p for place, _, _ in every if (p := _list_of(place)) is not None)
@@ -43,10 +50,10 @@ def keeping(
         elif after is None:
             set_at(part, place, copy.deepcopy(before), live)
         else:
-            _leave(part, live, place, manager)
+            _leave(part, live, place, owner)
     for place in lists:
         inside = [one for one in every if _list_of(one[0]) == place]
-        _mix(part, live, place, inside, chosen, manager)
+        _mix(part, live, place, inside, chosen, owner)
     return part
 
 
@@ -58,11 +65,14 @@ def _list_of(place: Place) -> Place | None:
 
 
 def _leave(part: Manifest, live: Manifest, place: Place, manager: str) -> None:
-    """Send the live value of a field that the app owns; leave another's field out."""
+    """Send the live value of a field that the app owns; leave another's field out.
+
+    Without a ``manager`` every live value is sent.
+    """
     there, value = value_at(live, place)
     if not value_at(part, place)[0]:
         return
-    if there and owns(live, manager, place):
+    if there and (not manager or owns(live, manager, place)):
         put(part, place, copy.deepcopy(value))
     else:
         drop(part, place)

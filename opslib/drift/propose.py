@@ -28,6 +28,7 @@ MOST_TRIES = 40
 """Edits of a kustomization that are rendered for one difference: 0.1 s each."""
 MOST_DEPENDENTS = 10
 
+_BESIDE = frozenset({"Namespace", "ResourceQuota", "LimitRange"})
 _MASK = "<masked "
 _OWN_NOTES = frozenset({LAST_APPLIED, COMMIT})
 _ORDER = {
@@ -149,7 +150,7 @@ def _first(
     new: Manifest | None,
     reasons: list[str],
 ) -> Ground:
-    """Return the folder after the first edit that is proven."""
+    """Return the folder after the first edit that is proven; raises CannotEdit with the reason."""
     tried: list[Edits] = []
     for edits in candidates:
         if edits in tried:
@@ -161,9 +162,13 @@ def _first(
             reasons.append(error.what)
         if len(tried) >= MOST_TRIES:
             break
-    told = list(dict.fromkeys(reasons))
+    # What else would change says more than that an edit led to something else.
+    told = sorted(dict.fromkeys(reasons), key=lambda one: "change" in one or "gone" in one)
     why = f": {told[-1]}" if told else ""
-    raise CannotEdit(f"it cannot be proven which line rules it ({len(tried)} edits tried{why})")
+    what = "it cannot be proven which line rules it"
+    if old is None:
+        what = "the kustomization would make another object of it"
+    raise CannotEdit(f"{what} ({len(tried)} edits tried{why})")
 
 
 def _removals(ground: Ground, resource: Resource, drift: Drift) -> Candidates:
@@ -221,16 +226,25 @@ def _masked(value: Any) -> bool:
 
 
 def _findings(before: Ground, after: Ground, policy: Policy) -> list[str]:
-    """Return what the policy holds against the edit and did not hold against what was there."""
+    """Return what the policy holds against the edit and did not hold against what was there.
+
+    Looked at are the objects that change, and those that rules see beside others.
+    """
     if before is after:
         return []
-    known = {(f.rule, f.key, f.message) for f in check(before.resources, policy).findings}
-    found = [f for f in check(after.resources, policy).findings if f.severity != "info"]
+    was = {one.key: one.manifest for one in before.resources}
+    changed = {one.key for one in after.resources if not same(was.get(one.key), one.manifest)}
+    known = {(f.rule, f.key, f.message) for f in check(_part(before, changed), policy).findings}
+    found = check(_part(after, changed), policy).findings
     return [
         f"policy: {f.severity} [{f.rule}] {f.key}: {f.message}"
         for f in found
-        if (f.rule, f.key, f.message) not in known
+        if f.severity != "info" and (f.rule, f.key, f.message) not in known
     ]
+
+
+def _part(ground: Ground, keys: set[ResourceKey]) -> list[Resource]:
+    return [one for one in ground.resources if one.key in keys or one.kind in _BESIDE]
 
 
 def _dependents(before: Ground, after: Ground) -> list[str]:

@@ -120,7 +120,9 @@ def plan_revert(
     ``planned`` is the plan of the reviewed revision. The objects are read anew, and the API
     server is asked what each write would do. Raises InputError for ids that no difference has.
     """
-    picked = chosen(drifts, ids)
+    every = tuple(drifts)
+    picked = chosen(every, ids)
+    known = {drift.id for drift in picked}
     parts = Parts(session, planned)
     made: list[Part] = []
     problems: list[PlanProblem] = []
@@ -128,7 +130,8 @@ def plan_revert(
     for key in dict.fromkeys(drift.key for drift in picked):
         mine = tuple(drift for drift in picked if drift.key == key)
         try:
-            part = parts.of(mine)
+            left = (d.path for d in every if d.key == key and d.path and d.id not in known)
+            part = parts.of(mine, frozenset(left))
         except OpslibError as error:
             text = scrubbed(error.what, parts.declared(key) or {})
             problems.append(PlanProblem(key, mine[0].origin, text, error.hint or ""))

@@ -160,7 +160,7 @@ class _Run:
 
         A part of the change is the same one: the rest was done, by this run or by somebody.
         """
-        part = self.parts.of(first.drifts)
+        part = self.parts.of(first.drifts, first.others)
         was = {(one.path, repr(one.before), repr(one.after)) for one in first.change.fields}
         new = [
             one.path

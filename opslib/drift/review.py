@@ -6,16 +6,15 @@ import contextlib
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
 
 from opslib.core.clock import stamp
 from opslib.core.errors import OpslibError
-from opslib.core.hashes import canonical_json
 from opslib.core.memory import uncollected
 from opslib.core.model import Revision
 from opslib.drift.attribute import attribute
 from opslib.drift.audit import AuditSource
 from opslib.drift.blame import declared
+from opslib.drift.bounds import bounded
 from opslib.drift.find import Found, find, grouped
 from opslib.drift.ignoring import Rule, ignoring, rules_of
 from opslib.drift.model import Drift, Plane, Review
@@ -26,9 +25,6 @@ from opslib.reconcile.repofiles import appfile_at
 from opslib.reconcile.session import Session
 
 AuditLog = AuditSource | str | Path | Sequence[str] | None
-MOST_BYTES = 256 * 1024
-"""A value beyond is said by its size only: a review may hold thousands."""
-
 MOST_PENDING = 50
 """So many commits that are not applied yet are counted."""
 
@@ -129,15 +125,7 @@ def _taken(
 
 def _bounded(drift: Drift) -> Drift:
     """Return a drift without values that are too large to be shown."""
-    declared, live = (_shown(value) for value in (drift.declared, drift.live))
-    return replace(drift, declared=declared, live=live)
-
-
-def _shown(value: Any) -> Any:
-    if value is None or isinstance(value, bool | int | float):
-        return value
-    size = len(value) if isinstance(value, str) else len(canonical_json(value))
-    return value if size <= MOST_BYTES else f"<{size} bytes: too large to be shown>"
+    return replace(drift, declared=bounded(drift.declared), live=bounded(drift.live))
 
 
 @contextlib.contextmanager

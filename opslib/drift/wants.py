@@ -27,6 +27,7 @@ LEAVE = Effect(NO_NO | YES_YES, NO_NO | YES_YES)
 SET = Effect(NO_YES | YES_YES, NO_YES | YES_YES)
 UNSET = Effect(NO_NO | YES_NO, NO_NO | YES_NO)
 CAN = Effect(15, 15)
+NOTHING = Effect(0, 0)
 RESET = Effect(UNSET.plain, SET.plain)
 """It is taken away, and gets its default where it has one."""
 TOUCH = Effect(LEAVE.plain, NO_NO | NO_YES | YES_YES)
@@ -97,6 +98,16 @@ class Want:
         return RESET if self.present else SET
 
     @property
+    def gone(self) -> Effect:
+        """What taking away the item of a list that the field is in does."""
+        return UNSET if self.present else SET
+
+    @property
+    def touch(self) -> Effect:
+        """What writing to what the field is in does, where that does not have the field."""
+        return TOUCH if self.present else joined(LEAVE, Effect(YES_NO, YES_NO))
+
+    @property
     def may_default(self) -> bool:
         """Whether nobody need have written the value, as it may be the field's default."""
         if not self.present or self.place[:1] == ("metadata",):
@@ -117,7 +128,8 @@ class Want:
         if value is None:
             return self.reset
         if not self.present:
-            return UNSET
+            # The server leaves out what is empty or zero, of many fields and not of all.
+            return CAN if value in ({}, [], "", 0) else UNSET
         same = self.matches(value)
         return CAN if same is None else SET if same else UNSET
 

@@ -16,6 +16,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from opslib.runbook.attachments import attach
     from opslib.runbook.effects import once
     from opslib.runbook.execute import find, resumed, run
     from opslib.runbook.facts import context, report, result
@@ -31,6 +32,7 @@ _HOME = {
     "Plan": "gates",
     "Range": "markers",
     "Secret": "secret",
+    "attach": "attachments",
     "context": "facts",
     "find": "execute",
     "gate": "gates",
@@ -51,6 +53,7 @@ __all__ = [
     "Plan",
     "Range",
     "Secret",
+    "attach",
     "context",
     "find",
     "gate",

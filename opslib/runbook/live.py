@@ -56,6 +56,7 @@ class Recorder:
         self._run: Any = None
         self._waiting: list[tuple[str, dict[str, Any]]] = []
         self._finish: Callable[[], str] | None = None
+        self._files: dict[str, str] = {}
         self._earlier()
         self._listen()
 
@@ -141,7 +142,7 @@ class Recorder:
             self._run.folder.event(name, sync=sync, **fields)
 
     def _begin(self) -> None:
-        from opslib.runbook import execute, places  # noqa: PLC0415  # only when a record is left
+        from opslib.runbook import current, places  # noqa: PLC0415  # only when a record is left
         from opslib.runbook.notebook import read_notebook  # noqa: PLC0415  # as above
 
         path = Path(os.environ.get("JPY_SESSION_NAME", ""))
@@ -153,13 +154,23 @@ class Recorder:
             )
         self._source = read_notebook(path)
         out = places.project_root(path) / places.OUTPUTS
-        self._run = execute._known(  # noqa: SLF001  # one code writes every record
+        self._run = current.known(
             path, self._source, self.typed, self.given, out=out, scope="", parent=None
         )
         self._run.begin()
         for name, fields in self._waiting:
             self._run.folder.event(name, **fields)
         self._waiting.clear()
+        for name, text in self._files.items():
+            self._run.folder.write(name, text)
+        self._files.clear()
+
+    def keep(self, name: str, text: str) -> None:
+        """Note a file for the record; on disk at once where the record has begun."""
+        if self._run is None:
+            self._files[name] = text
+        else:
+            self._run.folder.write(name, text)
 
     def arm(self, html_assets: Callable[[], str] | None) -> Path:
         """Write the record when the present cell has ended; return its folder."""
@@ -169,21 +180,21 @@ class Recorder:
         return Path(self._run.folder.path)
 
     def _write(self, html_assets: Callable[[], str] | None) -> str:
-        from opslib.runbook import execute  # noqa: PLC0415  # as above
+        from opslib.runbook import current, finish  # noqa: PLC0415  # as above
         from opslib.runbook.anchor import from_environment  # noqa: PLC0415  # as above
         from opslib.runbook.engine import to_text  # noqa: PLC0415  # as above
         from opslib.runbook.folder import RECORD  # noqa: PLC0415  # as above
 
         run, self._run = self._run, None
         run.parameters = {name: facts.to_plain(one, name) for name, one in self.typed.items()}
-        run.nb = execute._prepared(self._source, run, self.given)  # noqa: SLF001  # as above
+        run.nb = current.prepared(self._source, run, self.given)
         run.ending = self._fill(run.nb)
         try:
             run.nb.metadata["opslib"].update(
                 outcome=run.ending.outcome.value, exit_code=run.ending.exit_code, ended=stamp()
             )
             run.folder.write(RECORD, to_text(run.nb))
-            done = execute._finish(run, html_assets, from_environment())  # noqa: SLF001  # as above
+            done = finish.finish(run, html_assets, from_environment())
         finally:
             run.folder.close()
         return str(done.folder)
@@ -266,6 +277,13 @@ def event(name: str, /, **fields: Any) -> None:
     """Note an event of a person's session."""
     if _recorder:
         _recorder[0].event(name, **fields)
+
+
+def keep(name: str, text: str) -> bool:
+    """Note a file for the record of a person's session; False where none is left."""
+    for one in _recorder:
+        one.keep(name, text)
+    return bool(_recorder)
 
 
 def record(html_assets: Callable[[], str] | None = None) -> None:

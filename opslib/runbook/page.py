@@ -22,6 +22,9 @@ _SEVERITY = [
     *(Outcome.RUNNING, Outcome.OK, Outcome.SKIPPED, Outcome.NEVER_RUN),
 ]
 
+_LONG = 600
+"""Characters of a list or object in the report beyond which result.json alone has it."""
+
 Data = dict[str, Any]
 
 _ANSI = re.compile(r"\x1b\[[0-9;]*m")
@@ -96,7 +99,10 @@ def _text(value: Any) -> str:
         value = {**value, CHANGES: counted}
     if isinstance(value, dict) and all(not isinstance(one, dict | list) for one in value.values()):
         return "\n".join(f"{name}: {_text(one)}" for name, one in value.items())
-    return json.dumps(value, ensure_ascii=False)
+    shown = json.dumps(value, ensure_ascii=False)
+    if isinstance(value, dict | list) and len(shown) > _LONG:
+        return f"{len(value)} entries, one by one in result.json"
+    return shown
 
 
 def _error(error: Mapping[str, Any] | None, cells: list[Data]) -> Data | None:

@@ -37,6 +37,10 @@ class CannotEdit(OpslibError):
         self.line = line
 
 
+class MergedIn(CannotEdit):
+    """What is to be edited is not written there: a merge key (<<) brings it in."""
+
+
 @dataclass
 class Node:
     """A value and where it stands: [start, end), from ``outer`` on with its anchor and tag.
@@ -142,7 +146,7 @@ class Tree:
             found = node.items[step]
         if found is None:
             where = self.line(node.start) if node else 0
-            raise CannotEdit(f"{step} is not written there: a merge key brings it in", line=where)
+            raise MergedIn(f"{step} is not written there: a merge key brings it in", line=where)
         return found
 
     def line(self, index: int) -> int:

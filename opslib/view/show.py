@@ -16,6 +16,21 @@ _WIDTH = 28
 _SHORT = "text-align:left;white-space:nowrap"
 _LONG = "text-align:left;overflow-wrap:anywhere;white-space:normal;min-width:9em"
 
+# In JupyterLab a letter typed at a list or a button is a command to the notebook ("r" makes the
+# cell raw, "d d" deletes it): only text fields are spared. These keys are the form's own.
+_KEYS = """
+if (!window.opslibKeys) {
+  window.opslibKeys = true;
+  document.body.addEventListener("keydown", (event) => {
+    const command = event.ctrlKey || event.metaKey || event.altKey || event.key === "Escape";
+    const runs = event.shiftKey && event.key === "Enter";
+    const field = event.target.closest(".jupyter-widgets select, .jupyter-widgets button, "
+      + ".jupyter-widgets input, .jp-OutputArea summary");
+    if (field && !command && !runs) event.stopPropagation();
+  });
+}
+"""
+
 
 def say(sentence: str, mood: Mood = "note") -> None:
     """Show one sentence with a coloured edge: what a reader should take from this step."""
@@ -59,6 +74,7 @@ def widget(one: Any, fallback_html: str) -> None:
     """Show a widget, with HTML for wherever it cannot live: the record, a page without scripts."""
     from IPython.display import display  # noqa: PLC0415  # only a kernel has it
 
+    display({"application/javascript": _KEYS, "text/plain": ""}, raw=True)
     view = one._repr_mimebundle_()  # how ipywidgets hands over its view
     display({**view, "text/html": fallback_html}, raw=True)
 

@@ -32,6 +32,7 @@ HEAVY = (
 VERBS = ("upgrade", "plan", "apply", "check", "watch", "run", "demo")
 GROUPS = {
     "sandbox": ("up", "down", "status", "env"),
+    "drift": ("list", "explain", "revert", "adopt", "ignore", "escalate"),
     "rollout": ("status", "history", "undo", "describe", "logs"),
     "records": ("list", "show", "diff", "gallery", "verify", "export"),
     "schedule": ("list", "render"),
@@ -177,7 +178,7 @@ def test_the_sandbox_verbs(own_sandbox: str) -> None:
     assert run("sandbox", "status", "--name", own_sandbox).code == 1
 
 
-def _wait(condition: Callable[[], bool], seconds: float = 60) -> None:
+def _wait(condition: Callable[[], bool], seconds: float = 90) -> None:
     until = time.monotonic() + seconds
     while time.monotonic() < until:
         if condition():

@@ -75,7 +75,7 @@ def test_the_first_line_counts() -> None:
     old = stamp(now() - timedelta(days=90))
     two = (replace(ONE, since=old), replace(ONE, path="metadata.labels.a", attribution=person))
     found = headline(replace(EMPTY, drifts=two))
-    assert found == "2 differences in 1 object, 1 by people, oldest 90d"
+    assert found == "2 differences in 1 object, 1 by people, oldest 3 months"
 
 
 def test_an_attribution_says_no_more_than_it_knows() -> None:

@@ -132,6 +132,41 @@ def _listed(path: str) -> str:
     return path.partition(".args[")[0]
 
 
+def test_a_map_that_is_one_field_keeps_its_other_keys(scene: Scene) -> None:
+    """A nodeSelector is owned as a whole: the keys that were not chosen are sent as they are."""
+    selector = "      nodeSelector: {disk: hdd, zone: a}\n      containers:\n"
+    scene.apply(web=WEB.replace("      containers:\n", selector))
+    edit = {"disk": "ssd", "zone": "b", "more": "x"}
+    change = {"spec": {"template": {"spec": {"nodeSelector": edit}}}}
+    scene.edit("deployments", "web", change, "apps/v1")
+    for word, left in (("disk", {"disk": "hdd", "zone": "b", "more": "x"}),
+                       ("more", {"disk": "hdd", "zone": "b"})):  # fmt: skip
+        taken = scene.take()
+        (drift,) = [d for d in taken.review.drifts if d.path.endswith(f".{word}")]
+        _, applied = revert(scene, taken, [drift])
+        assert applied.ok, applied.failures
+        assert web(scene)["spec"]["template"]["spec"]["nodeSelector"] == left
+    assert [d.path.rpartition(".")[2] for d in scene.review().drifts] == ["zone"]
+
+
+def test_what_cannot_go_alone_is_named(scene: Scene) -> None:
+    """A Service that goes back to its type loses what only the other type has: choose both."""
+    service = "apiVersion: v1\nkind: Service\nmetadata: {name: web}\nspec:\n"
+    service += "  type: ClusterIP\n  selector: {app: web}\n  ports: [{port: 80}]\n"
+    scene.apply(web=service)
+    scene.edit("services", "web", {"spec": {"type": "NodePort", "sessionAffinity": "ClientIP"}})
+    taken = scene.take()
+    every = taken.review.drifts
+    (one,) = [drift for drift in every if drift.path == "spec.type"]
+    plan = plan_revert(scene.session, taken.planned, every, [one.id])
+    assert "it cannot be reverted without spec.externalTrafficPolicy" in plan.consequences[0]
+    assert not plan.plan.writes
+    _, applied = revert(scene, taken, [d for d in every if d.path != "spec.sessionAffinity"])
+    assert applied.ok, applied.failures
+    live = scene.live("services", "web")["spec"]
+    assert (live["type"], live["sessionAffinity"]) == ("ClusterIP", "ClientIP")
+
+
 def test_all_at_once_is_one_plan(scene: Scene) -> None:
     """Chosen together they are one part of the plan, and the object is as it was declared."""
     scene.apply(web=WEB)

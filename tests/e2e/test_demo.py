@@ -38,10 +38,10 @@ def demo(_own_state: None, tmp_path_factory: pytest.TempPathFactory) -> Iterator
 
 
 def test_every_step_ends_as_the_story_says(demo: dict[str, Any]) -> None:
-    """Six records: five that say ok, and the bad release that says failed."""
+    """Seven records: six that say ok, and the bad release that says failed."""
     assert demo["ok"]
     outcomes = [step["outcome"] for step in demo["steps"]]
-    assert outcomes == ["ok", "failed", "ok", "ok", "ok", "ok"]
+    assert outcomes == ["ok", "failed", "ok", "ok", "ok", "ok", "ok"]
     print(f"second run: {demo['seconds']} s, {outcomes.count('ok')} records that say ok")
 
 
@@ -69,3 +69,12 @@ def test_the_reason_of_the_bad_release_is_in_its_record(demo: dict[str, Any]) ->
     assert "payment:v1.4.3-does-not-exist" in verified["reason"]
     text = Path(demo["steps"][2]["record"]).read_text()
     assert "git revert " + record["report"]["revision"] in text
+
+
+def test_the_review_names_what_was_done_by_hand(demo: dict[str, Any]) -> None:
+    """Both fields, by whom; both decided and reverted, and verified as gone."""
+    record = json.loads((Path(demo["steps"][-1]["record"]).parent / "result.json").read_text())
+    report = record["report"]
+    assert report["headline"].startswith("2 differences in 1 object, 2 by people")
+    assert {one["disposition"] for one in report["decisions"]} == {"revert"}
+    assert report["verified"]["ok"]

@@ -46,6 +46,7 @@ STEPS = {
     "opslib check": "",
     "opslib apply": "--yes",
     "opslib watch --status": "",
+    "opslib drift list": "",
     f"opslib rollout status {TARGET}": "",
     f"opslib rollout describe {TARGET}": "",
     "opslib run rollout -p namespace production": "",
@@ -58,7 +59,7 @@ STEPS = {
 """Each command, and what is put behind it: nobody is there to answer, or to stop a loop."""
 
 
-BARE = {"opslib plan", "opslib check", "opslib apply", "opslib watch --status"}
+BARE = {"opslib plan", "opslib check", "opslib apply", "opslib watch --status", "opslib drift list"}
 """What the tour shows without saying where: run on the control plane, as after its `eval`."""
 
 
