@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import time
+
 from reconcile.conftest import config_map, deployment
 
 from .scene import ADDED, CHANGED, EXTRA, MISSING, REMOVED, Scene, told
@@ -87,3 +89,16 @@ def test_each_kind_of_difference_is_found(scene: Scene) -> None:
         ]
     )
     scene.edit("deployments", "web", {"metadata": {"finalizers": None}}, "apps/v1")
+
+
+def test_ten_thousand_at_once(scene: Scene) -> None:
+    """Each is found and has a name of its own; it takes seconds."""
+    scene.apply(config=config_map("settings", a="1"))
+    many = {f"k{number}": str(number) for number in range(10_000)}
+    scene.edit("configmaps", "settings", {"data": many})
+    started = time.perf_counter()
+    review = scene.review()
+    print(f"{len(review.drifts)} drifts in {time.perf_counter() - started:.1f} s")
+    assert {one.path for one in review.drifts} == {f"data.{key}" for key in many}
+    assert {str(one.difference) for one in review.drifts} == {ADDED}
+    assert len({one.id for one in review.drifts}) == len(many)
