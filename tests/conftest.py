@@ -7,14 +7,12 @@ import os
 import shutil
 import signal
 import subprocess
-import sys
 import tempfile
 import threading
 import time
 import uuid
 from collections.abc import Generator, Iterator
 from pathlib import Path
-from types import FrameType
 from typing import Any
 
 import pytest
@@ -24,6 +22,7 @@ from opslib.sandbox import binaries, cluster
 from opslib.sandbox.cluster import Status
 from opslib.source.example import create_example
 
+pytest_plugins = ("workers",)
 _STARTED = time.monotonic()
 _RUNS = Path(tempfile.gettempdir()) / f"opslib-tests-{os.getuid()}"
 
@@ -52,8 +51,8 @@ def _own_state() -> Iterator[None]:
 class _Lines:
     """Progress as lines of the test run."""
 
-    def __init__(self, session: pytest.Session) -> None:
-        self._reporter = session.config.pluginmanager.get_plugin("terminalreporter")
+    def __init__(self, config: pytest.Config) -> None:
+        self._reporter = config.pluginmanager.get_plugin("terminalreporter")
         self._last = ""
 
     def update(self, label: str, done: float = 0, total: float | None = None) -> None:
@@ -68,8 +67,18 @@ def pytest_collection_finish(session: pytest.Session) -> None:
     if session.config.option.collectonly:
         return
     if any("sandbox" in getattr(item, "fixturenames", ()) for item in session.items):
-        binaries.resolve(_Lines(session))
-        binaries.own_kubectl(_Lines(session))
+        _programs(session.config)
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_setupnodes(config: pytest.Config) -> None:
+    """Get them where a person sees it, before two processes look for them."""
+    _programs(config)
+
+
+def _programs(config: pytest.Config) -> None:
+    binaries.resolve(_Lines(config))
+    binaries.own_kubectl(_Lines(config))
 
 
 @pytest.fixture(scope="session")
@@ -163,11 +172,8 @@ def _ended_by_sigterm() -> Iterator[None]:
         yield
         return
 
-    def stop(signum: int, frame: FrameType | None) -> None:
-        del frame
-        sys.exit(128 + signum)
-
-    before = signal.signal(signal.SIGTERM, stop)
+    # Not by SystemExit, which would be the failure of one test, and the next one begins.
+    before = signal.signal(signal.SIGTERM, signal.default_int_handler)
     try:
         yield
     finally:

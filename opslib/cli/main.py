@@ -23,6 +23,9 @@ from opslib.cli import (
     rollout,
     sandbox,
     schedule,
+    seal,
+    seal_files,
+    seal_repo,
     upgrade,
     watch,
 )
@@ -65,6 +68,9 @@ app.add_typer(driftacts.app, name="drift")
 app.add_typer(rollout.app, name="rollout")
 app.command("run")(run_verb.run)
 app.add_typer(records_more.app, name="records")
+seal_files.register(seal.app)
+seal_repo.register(seal.app)
+app.add_typer(seal.app, name="seal")
 app.add_typer(schedule.app, name="schedule")
 app.add_typer(notify.app, name="notify")
 app.command("approve")(approve.approve)

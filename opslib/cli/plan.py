@@ -36,6 +36,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from opslib.drift.review import Taken
+    from opslib.kube.client import Cluster
     from opslib.reconcile.apply import Applied
     from opslib.reconcile.planned import Planned
 
@@ -142,8 +143,6 @@ def apply(
     json: Json = False,
 ) -> None:
     """Apply a revision: show the plan, ask, write it in stages, wait for health, prune last."""
-    from opslib.rollout import explain
-
     limit = seconds(timeout)
     limits = limits_of(prune, prune_count, prune_percent)
     with bar() as progress:
@@ -161,13 +160,19 @@ def apply(
     with bar() as progress, one.holding() as held:
         one.progress = progress
         applied = one.apply(planned, timeout=limit, wait=wait, go_on=held)
-    why = [] if applied.ok else explain(one.cluster, (state.key for state in applied.unhealthy))
+    why = [] if applied.ok else _why(one.cluster, applied)
     document = (
         {"plan": planned.as_dict(), "applied": applied.as_dict(), "why": why} if json else None
     )
     emit(document, _result(applied, why, waited=wait), as_json=json)
     if not applied.ok:
         raise typer.Exit(1)
+
+
+def _why(cluster: Cluster, applied: Applied) -> list[str]:
+    from opslib.rollout import explain
+
+    return explain(cluster, (state.key for state in applied.unhealthy))
 
 
 def _show(planned: Planned, *, as_json: bool, unchanged: bool) -> None:

@@ -225,7 +225,8 @@ def note_object(manifest: Any) -> None:
 
 
 def _note_secret(manifest: Mapping[str, Any]) -> None:
-    name = (manifest.get("metadata") or {}).get("name", "secret")
+    metadata = manifest.get("metadata")
+    name = metadata.get("name", "secret") if isinstance(metadata, Mapping) else "secret"
     for field in ("data", "stringData"):
         values = manifest.get(field)
         for key, value in values.items() if isinstance(values, Mapping) else ():

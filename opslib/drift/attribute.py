@@ -91,7 +91,7 @@ def _attribution(drift: Drift, case: Case, verdict: Verdict, app_manager: str) -
     confidence = Confidence.CERTAIN if verdict.certain else Confidence.LIKELY
     if verdict.certain:
         bound = shown(verdict.write.done + SECOND)
-    person = is_person(actor) if actor.user else None
+    person = is_person(actor)
     return Attribution(confidence, actor, candidates, bound, verdict.why, person, verdict.others)
 
 

@@ -12,7 +12,7 @@ import json
 from collections.abc import Mapping
 from typing import Any
 
-from opslib.drift.patches import Patch, by_json_patch, by_merge, lookup
+from opslib.drift.patches import Patch, by_json_patch, by_merge, lookup, whole
 from opslib.drift.request import Request
 from opslib.drift.wants import CAN, LEAVE, SET, UNSET, Effect, Want, joined, then
 
@@ -74,8 +74,7 @@ def _whole(body: Any, want: Want) -> Effect:
     """Of a body that is the whole object: what it does not have is gone, or its default."""
     if not isinstance(body, dict):
         return CAN
-    found, value = lookup(body, want.place)
-    return want.judge(value) if found else want.reset
+    return whole(body, want.place, want)
 
 
 def _patched(request: Request, body: Mapping[str, Any], want: Want, *, merged: bool) -> Effect:

@@ -1,15 +1,17 @@
 """Which item of a list a JSON patch meant by its number, where that can be known.
 
-The numbers are of the list as it was then. Where no write since then can have changed which
-items are in the list and in which order, it was the list as it is now.
+The numbers are of the list as it was then. Where no write between can have changed which items
+are in the list and in which order, it was the list as a write before had it as a whole, or the
+list as it is now.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from typing import Any
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any, NamedTuple
 
 from opslib.core.model import Manifest
+from opslib.drift.moments import Moment
 from opslib.drift.patches import lookup
 from opslib.drift.request import Request
 from opslib.drift.wants import Want
@@ -29,6 +31,48 @@ def lists_of(wants: Sequence[Want], live: Manifest | None) -> dict[Place, list[A
                 if isinstance(items, list):
                     found[want.place[:depth]] = items
     return found
+
+
+class Move(NamedTuple):
+    """A write that may have changed a list's items or their order, and what it left.
+
+    ``items`` is the list that it wrote as a whole, None where that is not known. Where
+    managedFields of the second ``unless`` are to be believed, it left the order as it was.
+    """
+
+    start: Moment
+    end: Moment
+    items: tuple[Any, ...] | None = None
+    unless: Moment = 0
+
+
+def move_of(request: Request, place: Place, items: Sequence[Any], unless: Moment) -> Move | None:
+    """Return what a write may have done to the order of a list; None where it left that.
+
+    ``unless`` is the second since which managedFields say that it was no plain merge patch.
+    """
+    sure = request.finished and not (request.mutated or request.webhooks or request.subresource)
+    if sure and isinstance(request.body, dict) and (request.verb != "patch" or request.code == 201):
+        written = lookup(request.body, place)[1]
+        names = _names(written, place) or []
+        keys = tuple(dict(step) for step in names if isinstance(step, tuple))
+        return Move(request.received, request.done, keys)
+    if not may_reorder(request, place, items, merged=False):
+        return None
+    kept = unless if not may_reorder(request, place, items, merged=True) else 0
+    return Move(request.received, request.done, None, kept)
+
+
+def items_at(
+    moves: Sequence[Move], live: Sequence[Any], start: Moment, end: Moment
+) -> Sequence[Any] | None:
+    """Return the items of a list at the time of a write; None where they are not known."""
+    if not any(move.end >= start for move in moves):
+        return live
+    if any(move.end >= start and move.start <= end for move in moves):
+        return None  # at the same time
+    earlier = [move for move in moves if move.end < start]
+    return max(earlier, key=lambda move: move.end).items if earlier else None
 
 
 def may_reorder(request: Request, place: Place, items: Sequence[Any], *, merged: bool) -> bool:
@@ -101,7 +145,7 @@ def _along(parts: Sequence[str], place: Place) -> bool:
     )
 
 
-def numbered(operations: Sequence[Any], lists: dict[Place, list[Any]]) -> Iterator[Any]:
+def numbered(operations: Sequence[Any], lists: Mapping[Place, Sequence[Any]]) -> Iterator[Any]:
     """Yield a JSON patch with tests that say which items its numbers mean."""
     for place, items in lists.items():
         pointer = "".join(f"/{str(s).replace('~', '~0').replace('/', '~1')}" for s in place)

@@ -11,7 +11,7 @@ from collections.abc import Mapping, Sequence
 from enum import Enum
 from typing import Any
 
-from opslib.drift.wants import CAN, LEAVE, SET, Effect, Want, joined, then
+from opslib.drift.wants import CAN, LEAVE, NOTHING, SET, UNSET, Effect, Want, joined, then
 from opslib.reconcile.diff import Step, find_step
 
 ABSENT = object()
@@ -65,6 +65,20 @@ def lookup(node: Any, place: Sequence[Step]) -> tuple[bool, Any]:
     return node is not None, node
 
 
+def whole(node: Any, place: Sequence[Step], want: Want) -> Effect:
+    """Return the effect of setting something that the field is in to ``node``, whole."""
+    for depth, step in enumerate(place):
+        if step == "(order)":
+            break
+        key = find(node, step)
+        if key is None:
+            # A field that is not given gets its default, an item of a list does not.
+            items = any(not isinstance(one, str) for one in place[depth:])
+            return want.gone if items else want.reset
+        node = node[key]
+    return want.judge(node)
+
+
 def by_merge(body: Any, want: Want, how: Patch) -> Effect:
     """Return the effect of a patch whose body is an object."""
     return _Walk(want, how).down(body, want.place)
@@ -93,15 +107,20 @@ class _Walk:
         """Return the effect of a value that stands right where the field is."""
         if isinstance(value, dict):
             return self._mapping_at(value)
-        if self.want.member and self.how is not Patch.MERGE and isinstance(value, list):
+        if not isinstance(value, list) or self.how is Patch.MERGE:
+            return self.want.judge(value)
+        if self.want.member:
             return SET if self.want.value in value else LEAVE
-        return self.want.judge(value)
+        if self.want.builtin and self._list_name(()) not in KEYED:
+            return joined(self.want.judge(value), CAN if _directs(value) else NOTHING)
+        # Merged into what is there: what comes out is this and more, or less.
+        return self.want.judge(value) if not self.want.present and _leaves_any(value) else CAN
 
     def _mapping_at(self, value: Mapping[str, Any]) -> Effect:
         if value.get("$patch") == "delete":
-            return self.want.reset
+            return self.want.gone
         if not self.want.present:
-            return self.want.judge(value)  # an empty one is there, too
+            return UNSET if _leaves_any(value) else CAN
         # What is not mentioned stays: what is there afterwards is this and more.
         return joined(self.want.judge(value), CAN) if self.want.value else self.want.judge(value)
 
@@ -111,8 +130,7 @@ class _Walk:
         if directive == "delete" or not isinstance(first, str):
             return self.want.reset  # gone, or a mapping where the field's list was
         if directive == "replace":
-            found, value = lookup(node, rest)
-            return self.want.judge(value) if found else self.want.reset
+            return whole(node, rest, self.want)
         if first in node:
             part = node[first]
             return self.want.reset if part is None else self.down(part, rest[1:])
@@ -134,24 +152,20 @@ class _Walk:
         return isinstance(values, list) and self.want.value in values
 
     def _list(self, items: list[Any], rest: tuple[Step, ...]) -> Effect:
-        whole = self._replaced(items, rest)
+        replaced = whole(items, rest, self.want)
         if self.how is Patch.MERGE or isinstance(rest[0], int):
-            return whole
+            return replaced
         keyed = self._by_key(items, rest)
         name = self._list_name(rest)
-        return keyed if self.want.builtin and name in KEYED else joined(whole, keyed)
+        return keyed if self.want.builtin and name in KEYED else joined(replaced, keyed)
 
     def _list_name(self, rest: tuple[Step, ...]) -> Step:
         above = self.want.place[: len(self.want.place) - len(rest)]
         return above[-1] if above else ""
 
-    def _replaced(self, items: list[Any], rest: tuple[Step, ...]) -> Effect:
-        found, value = lookup(items, rest)
-        return self.want.judge(value) if found else self.want.reset
-
     def _by_key(self, items: list[Any], rest: tuple[Step, ...]) -> Effect:
         if any(isinstance(one, dict) and one.get("$patch") == "replace" for one in items):
-            return self._replaced(items, rest)
+            return whole(items, rest, self.want)
         step = rest[0]
         # Strategic merge knows an item by one of its keys only (a port without its protocol).
         loose = isinstance(step, tuple) and len(step) > 1 and self.how is Patch.STRATEGIC
@@ -160,6 +174,19 @@ class _Walk:
             effect = self.down(items[int(exact)], rest[1:])
             return joined(effect, LEAVE) if loose else effect
         return CAN if any(_may_be(one, step) for one in items) else LEAVE
+
+
+def _leaves_any(value: Any) -> bool:
+    """Tell whether something surely is there after a patch put a value in a place."""
+    if isinstance(value, dict):
+        return "$patch" not in value and any(_leaves_any(part) for part in value.values())
+    if isinstance(value, list):
+        return any(_leaves_any(part) for part in value)
+    return value not in {None, "", 0}
+
+
+def _directs(items: Sequence[Any]) -> bool:
+    return any(isinstance(one, dict) and "$patch" in one for one in items)
 
 
 def _may_be(item: Any, step: Step) -> bool:
@@ -236,8 +263,7 @@ def _outcome(op: str, value: Any, want: Want, rest: tuple[Step, ...]) -> Effect:
         return want.reset
     if op == "copy":
         return CAN
-    found, inside = lookup(value, rest)
-    return want.judge(inside) if found else want.reset
+    return whole(value, rest, want)
 
 
 def _item(op: str, value: Any, want: Want, rest: tuple[Step, ...], named: bool | None) -> Effect:
@@ -245,15 +271,14 @@ def _item(op: str, value: Any, want: Want, rest: tuple[Step, ...], named: bool |
     if op == "copy":
         return CAN
     if op == "remove":
-        return LEAVE if named is False else want.reset if named else joined(want.reset, LEAVE)
-    found, inside = lookup([value], rest)
+        return LEAVE if named is False else want.gone if named else joined(want.gone, LEAVE)
     if find([value], rest[0]) is not None:
-        effect = want.judge(inside) if found else want.reset
+        effect = whole([value], rest, want)
         # Nothing keeps a patch from adding an item of the same name a second time.
         return joined(effect, LEAVE) if op == "add" else effect
     if op == "add":
         return LEAVE  # another item, put between
-    return LEAVE if named is False else joined(want.reset, LEAVE)
+    return LEAVE if named is False else joined(want.gone, LEAVE)
 
 
 def _member(op: str, value: Any, want: Want) -> Effect:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 from collections import defaultdict
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Any
@@ -16,7 +16,7 @@ from typing import Any
 from opslib.core.model import Manifest, ResourceKey
 from opslib.drift.audit import AuditSource, Coverage, Scan
 from opslib.drift.effects import effect_of
-from opslib.drift.listorder import lists_of, may_reorder, numbered
+from opslib.drift.listorder import Move, items_at, lists_of, move_of, numbered
 from opslib.drift.model import Actor
 from opslib.drift.moments import SECOND, Moment, moment_of
 from opslib.drift.patches import by_json_patch
@@ -30,6 +30,7 @@ MOST_WRITES = 20_000
 """Writes kept of one object; of more, the older half is forgotten, as if the log began later."""
 
 MOST_SECONDS = 120
+FOREVER: Moment = 1 << 62
 _NAMESPACES = "namespaces"
 MOST_LABELS = 1000
 MOST_OPERATIONS = 500
@@ -80,9 +81,7 @@ class Track:
     wiped: bool = False
     granted: bool = False
     forged: Moment = 0
-    moves: dict[Place, list[tuple[Moment, Moment]]] = field(
-        default_factory=lambda: defaultdict(list)
-    )
+    moves: dict[Place, list[Move]] = field(default_factory=lambda: defaultdict(list))
     cut: Moment = 0
 
     @cached_property
@@ -118,9 +117,11 @@ class Track:
             self.forged = max(self.forged, request.done)
         refuted = refutes_merge(self.live, request)
         for place, items in self.lists.items():
-            if may_reorder(request, place, items, merged=False):
-                trusted = not may_reorder(request, place, items, merged=True)
-                self.moves[place].append((request.done, refuted if trusted else 0))
+            move = move_of(request, place, items, refuted)
+            if move is not None and len(self.moves[place]) < MOST_WRITES:
+                self.moves[place].append(move)
+            elif move is not None:
+                self.moves[place] = [Move(0, FOREVER)]
         effects = tuple(effect_of(request, want) for want in self.wants)
         merged = tuple(effect_of(request, want, merged=True) for want in self.wants)
         write = _write(request, effects)
@@ -138,28 +139,33 @@ class Track:
         sure = sure and found.sure
         self._keep(replace(found, creates=False, deletes=True, cascade=cascade, sure=sure))
 
-    def settle(self) -> None:
-        """Decide which collections that were deleted held this object, when all is read."""
+    def settle(self, gaps: Sequence[tuple[Moment, Moment]] = ()) -> None:
+        """Decide what could not be decided before the whole log was read, with its gaps.
+
+        These are the collections that held this object, and the items that patches numbered.
+        """
         for request in self.collections:
             verdicts = {_selected(request.query, labels) for labels in self.labels or [None]}
             if verdicts != {False}:
                 sure = verdicts == {True} and len(self.labels) < MOST_LABELS
                 self.add_cascade(request, "with all of its kind", sure=sure)
         self.collections.clear()
+        holes = [Move(start, end or FOREVER) for start, end in gaps]
+        moves = {
+            place: [one for one in (*found, *holes) if not self.trusts(one.unless)]
+            for place, found in ((place, self.moves.get(place, ())) for place in self.lists)
+        }
         for write in self.writes.values():
             if write.operations:
-                self.writes[write.id] = self._numbered(write)
+                self.writes[write.id] = self._numbered(write, moves)
 
-    def _numbered(self, write: Write) -> Write:
-        """Find out which items a JSON patch meant: those of now, where nothing moved since."""
-        still = {
-            place: items
-            for place, items in self.lists.items()
-            if all(
-                done < write.received or self.trusts(refuted)
-                for done, refuted in self.moves.get(place, ())
-            )
+    def _numbered(self, write: Write, moves: Mapping[Place, Sequence[Move]]) -> Write:
+        """Find out which items a JSON patch meant by their numbers."""
+        found = {
+            place: items_at(moves[place], live, write.received, write.done)
+            for place, live in self.lists.items()
         }
+        still = {place: items for place, items in found.items() if items is not None}
         if not still or not write.sure:
             return write
         operations = list(numbered(write.operations, still))
@@ -277,7 +283,7 @@ class Replay:
                 if request is not None:
                     self.add(request)
         for track in self._tracks.values():
-            track.settle()
+            track.settle(scan.coverage.gaps)
         return scan.coverage
 
     def _concerns(self, what: Mapping[str, Any]) -> bool:

@@ -13,6 +13,8 @@ from opslib.source.history import plain
 
 MOST_TEXT = 512
 WRITES = frozenset({"create", "update", "patch", "delete", "deletecollection"})
+_MACHINES = ("system:serviceaccount:", "system:node:", "system:kube-", "system:apiserver")
+_COMPONENTS = ("kube-controller-manager/", "kube-scheduler/", "kube-apiserver/", "kubelet/")
 _ENDED = frozenset({"ResponseComplete", "ResponseStarted", None})
 _MUTATED = "mutation.webhook.admission.k8s.io/"
 _PATCHED = "patch.webhook.admission.k8s.io/"
@@ -150,13 +152,16 @@ def _actor(event: Mapping[str, Any], verb: str, uri: str) -> Actor:
     )
 
 
-def is_person(actor: Actor) -> bool:
+def is_person(actor: Actor) -> bool | None:
     """Tell people from controllers, nodes and the API server, by the names that these have.
 
+    None for a client that names itself as a component of the cluster and acts as somebody who
+    may be a person: where components share one account, its name says nothing.
     https://kubernetes.io/docs/reference/access-authn-authz/rbac/#referring-to-subjects
     """
-    machines = ("system:serviceaccount:", "system:node:", "system:kube-", "system:apiserver")
-    return bool(actor.user) and not actor.user.startswith(machines)
+    if actor.user.startswith(_MACHINES):
+        return False
+    return None if not actor.user or actor.client.startswith(_COMPONENTS) else True
 
 
 def _query(uri: str) -> dict[str, str]:

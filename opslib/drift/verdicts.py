@@ -11,7 +11,7 @@ from opslib.drift.model import Actor
 from opslib.drift.moments import SECOND, Moment, shown
 from opslib.drift.owners import agrees, contradictions
 from opslib.drift.refute import held_since
-from opslib.drift.replay import Track, Write
+from opslib.drift.replay import FOREVER, Track, Write
 from opslib.drift.setters import BEFORE, UNLOGGED, Setters, State, Step, by_time, follow
 from opslib.drift.wants import (
     CAN,
@@ -26,7 +26,6 @@ from opslib.drift.wants import (
     joined,
 )
 
-FOREVER: Moment = 1 << 62
 LOOSE: Moment = 2 * SECOND
 """By how much a missing line may be out of the order of the others."""
 
@@ -150,7 +149,9 @@ def resolved(track: Track, life: Life, number: int) -> list[Effect]:
         if write.merged and track.trusts(write.refuted):
             effect = write.merged[number]
         if place == 0 and life.created and effect in {LEAVE, want.touch}:
-            effect = want.reset  # what was not given when it was created has its default
+            # What was not given when it was created has its default; items of lists have none.
+            items = effect == LEAVE and any(not isinstance(step, str) for step in want.place)
+            effect = want.gone if items else want.reset
         elif write.apply:
             silent = effect in {LEAVE, want.touch}
             before = applied.get(write.manager, not life.created or track.granted)
@@ -209,8 +210,7 @@ def _likely(
     if want.present and track.live:
         owned = [n for n in named if agrees(track, want, writes[n])]
         named = owned or named
-    users = {writes[n].actor.user for n in named}
-    return named[0] if len(users) == 1 else chosen
+    return named[0] if named else chosen
 
 
 def _certainly(life: Life, write: Write) -> str:

@@ -27,6 +27,7 @@ LEAVE = Effect(NO_NO | YES_YES, NO_NO | YES_YES)
 SET = Effect(NO_YES | YES_YES, NO_YES | YES_YES)
 UNSET = Effect(NO_NO | YES_NO, NO_NO | YES_NO)
 CAN = Effect(15, 15)
+NOTHING = Effect(0, 0)
 RESET = Effect(UNSET.plain, SET.plain)
 """It is taken away, and gets its default where it has one."""
 TOUCH = Effect(LEAVE.plain, NO_NO | NO_YES | YES_YES)
@@ -95,6 +96,11 @@ class Want:
     def reset(self) -> Effect:
         """What taking the field away does."""
         return RESET if self.present else SET
+
+    @property
+    def gone(self) -> Effect:
+        """What taking away the item of a list that the field is in does."""
+        return UNSET if self.present else SET
 
     @property
     def touch(self) -> Effect:

@@ -51,8 +51,11 @@ def server_side_apply(
         metadata["resourceVersion"] = lock.resource_version
         body = {**manifest, "metadata": metadata}
     query: dict[str, str | int | bool] = {"fieldManager": manager, "force": force}
-    # Unknown and duplicate fields are errors, not silently dropped.
-    query["fieldValidation"] = "Strict"
+    # An unknown field is an error of server-side apply in any case; strict validation would only
+    # parse the body a second time, for keys that stand in it twice, which JSON made of a dict
+    # cannot have. Without a word the server warns, and parses twice too.
+    # https://github.com/kubernetes/apiserver/blob/v0.37.2/pkg/endpoints/handlers/patch.go#L532
+    query["fieldValidation"] = "Ignore"
     if dry_run:
         query["dryRun"] = "All"
     metadata = manifest["metadata"]

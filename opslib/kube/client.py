@@ -30,8 +30,8 @@ from opslib.kube.pace import MOST, Pacer
 APPLY = "application/apply-patch+yaml"
 MERGE = "application/merge-patch+json"
 JSON = "application/json"
-METADATA = "application/json;as=PartialObjectMetadataList;g=meta.k8s.io;v=v1,application/json"
-"""Asks for the metadata of a collection's objects only.
+METADATA = f"{JSON};as=PartialObjectMetadataList;g=meta.k8s.io;v=v1,{JSON}"
+"""Of a collection, only the metadata of its items, from servers that can.
 https://kubernetes.io/docs/reference/using-api/api-concepts/#alternate-representations-of-resources
 """
 PAGE = 500
@@ -177,8 +177,8 @@ class Cluster:
     ) -> tuple[list[dict[str, Any]], str]:
         """LIST a collection page by page; return its items and the resourceVersion read.
 
-        A continue token that expired midway (410) starts the list again without paging,
-        as client-go's pager does.
+        ``accept`` may ask for METADATA alone. A continue token that expired midway (410) starts
+        the list again without paging, as client-go's pager does.
         """
         items: list[dict[str, Any]] = []
         token = ""

@@ -2,7 +2,8 @@
 
 The rules are those of client-go's leader election: a holder renews well before the
 lease ends; a contender takes it only when it has seen no renewal for the lease's whole
-duration by its own clock, so that clocks need not agree.
+duration by its own clock, so that clocks need not agree. A holder that was killed on this
+machine is known to be dead at once (see ``lifesign``).
 https://pkg.go.dev/k8s.io/client-go/tools/leaderelection
 """
 
@@ -12,15 +13,20 @@ import math
 import os
 import secrets
 import socket
+import time
 from dataclasses import dataclass
 from typing import Any
 
-from opslib.core.clock import awake, stamp
+from opslib.core.clock import awake, now, parse_stamp, stamp
 from opslib.core.errors import LockBusy
+from opslib.kube import lifesign
 from opslib.kube.client import Cluster
 from opslib.kube.errors import ApiError
+from opslib.kube.lifesign import LifeSign
 
 _ROOT = "/apis/coordination.k8s.io/v1/namespaces"
+_LOOK = 0.5
+"""Seconds between two looks at a lease whose holder seems to be dead."""
 
 
 def identity() -> str:
@@ -51,6 +57,7 @@ class Lease:
         self.duration = duration
         self._seen: tuple[str, float] = ("", 0.0)
         self._held_until = 0.0
+        self._sign = LifeSign(holder)
 
     def held(self) -> bool:
         """Whether this process may still write: its last renewal is younger than the lease.
@@ -67,17 +74,47 @@ class Lease:
         if live is None:
             return self._write("POST", self._collection, self._fresh(None), asked)
         spec = live.get("spec") or {}
-        mine = spec.get("holderIdentity") == self.holder
+        holder = str(spec.get("holderIdentity") or "")
+        mine = holder == self.holder
         if not mine:
             self._held_until = 0.0  # somebody took it, whatever our clock says
-        if not mine and spec.get("holderIdentity") and not self._expired(spec):
+        if not mine and holder and not self._expired(spec) and not lifesign.gone(holder):
             return False
         body = {**live, "spec": self._fresh(spec)["spec"]}
-        return self._write("PUT", f"{self._collection}/{self.name}", body, asked)
+        taken = self._write("PUT", f"{self._collection}/{self.name}", body, asked)
+        if taken and not mine:
+            lifesign.forget(holder)
+        return taken
+
+    def acquire(self) -> bool:
+        """Take the lease; one that a dead holder left, after watching it for its term.
+
+        False, at once, where the holder renewed it within its term by the clocks of both: it
+        lives. Else the clocks may differ, so that it is watched for a term by our own clock.
+        """
+        if self.try_acquire():
+            return True
+        seen = first = self.read()
+        until = time.monotonic() + 2 * self.duration
+        while (seen is None or (seen == first and self._has_run_out(seen))) and (
+            time.monotonic() < until
+        ):
+            time.sleep(_LOOK)
+            if self.try_acquire():
+                return True
+            seen = self.read()
+        return False
+
+    def _has_run_out(self, holder: Holder) -> bool:
+        try:
+            return (now() - parse_stamp(holder.renewed)).total_seconds() > self.duration
+        except ValueError:
+            return True
 
     def release(self) -> None:
         """Give the lease back, so that a successor need not wait for its end."""
         self._held_until = 0.0
+        self._sign.take_back()
         live = self._cluster.find(f"{self._collection}/{self.name}")
         held = (live or {}).get("spec") or {}
         if live is None or held.get("holderIdentity") != self.holder:
@@ -138,6 +175,7 @@ class Lease:
         return {**kind, "metadata": {"name": self.name}, "spec": spec}
 
     def _write(self, method: str, path: str, body: dict[str, Any], asked: float) -> bool:
+        self._sign.show()  # before the lease names us: from then on others ask for it
         try:
             self._cluster.request(method, path, body=body)
         except ApiError as error:

@@ -67,6 +67,7 @@ class Judge:
         full: bool = False,
         memory: Memory | None = None,
     ) -> None:
+        self._prepared = prepared
         self._inventory = prepared.inventory
         self._cluster = cluster
         self._app = prepared.app
@@ -126,9 +127,7 @@ class Judge:
         """Return the creation of an object of which one is known that is like it."""
         if isinstance(answer, PlanProblem) or answer.action is not Action.CREATE:
             return None
-        fields = _created(target.resource, self.body(target, self._revision.commit))
-        change = self._change(Action.CREATE, target, fields)
-        return replace(change, simulated=answer.simulated)
+        return replace(self._creation(target), simulated=answer.simulated)
 
     def again(self, target: Target) -> tuple[Change, Manifest | None]:
         """Read the object anew and judge it again; raises ApiError as the dry run does."""
@@ -182,6 +181,9 @@ class Judge:
         change = self._change(Action.UNCHANGED, target, ())
         return replace(change, reason="it ended at this commit and was cleared away by its TTL")
 
+    def _creation(self, target: Target) -> Change:
+        return creation(self._prepared, target)
+
     def _missing_namespace(self, key: ResourceKey) -> str | None:
         if not key.namespace:
             return None
@@ -195,14 +197,11 @@ class Judge:
         return with_commit(manifest, commit)
 
     def _create(self, target: Target) -> Change:
-        body = self.body(target, self._revision.commit)
-        self._send(target, body, None, force=False)
-        return self._change(Action.CREATE, target, _created(target.resource, body))
+        self._send(target, self.body(target, self._revision.commit), None, force=False)
+        return self._creation(target)
 
     def _simulated(self, target: Target, why: str) -> Change:
-        body = self.body(target, self._revision.commit)
-        fields = _created(target.resource, body)
-        return replace(self._change(Action.CREATE, target, fields), simulated=why)
+        return replace(self._creation(target), simulated=why)
 
     def _try_elsewhere(self, target: Target) -> None:
         """Let the server check a resource of a missing namespace in ``default``, under a free name.
@@ -310,6 +309,15 @@ class Judge:
     def _change(action: Action, target: Target, fields: tuple[FieldChange, ...]) -> Change:
         resource = target.resource
         return Change(action, target.key, resource.api_version, resource.origin, fields)
+
+
+def creation(prepared: Prepared, target: Target) -> Change:
+    """Return the change that creates an object as it is declared; nobody is asked."""
+    resource = target.resource
+    manifest = prepared.optouts.adopt(target.key, resource.manifest, None, prepared.app.manager)
+    body = with_commit(manifest, prepared.plan.revision.commit)
+    fields = _created(resource, body)
+    return Change(Action.CREATE, target.key, resource.api_version, resource.origin, fields)
 
 
 def with_commit(manifest: Manifest, commit: str) -> Manifest:

@@ -30,13 +30,16 @@ class PruneLimits:
     ``count`` objects and ``percent`` of the inventory at most; one object is always within
     the percentage. ``confirmed`` holds texts such as ``"ConfigMap production/old"``, and
     ``spared`` those of objects that a failed revision found and took over: never deleted
-    unless confirmed.
+    unless confirmed. ``new`` came with revisions since the last good one: the percentage is
+    not of them, so that a plan after a break, when the inventory holds them already, deletes
+    no more than the one before it.
     """
 
     count: int = 10
     percent: float = 20
     confirmed: frozenset[str] = frozenset()
     spared: frozenset[str] = frozenset()
+    new: frozenset[str] = frozenset()
 
 
 def deletions(
@@ -65,7 +68,9 @@ def deletions(
             reasons[key] = f"it moves to the app of {place}"
     free = [key for key in candidates if not reasons[key]]
     unconfirmed = [key for key in free if str(key) not in limits.confirmed]
-    if over := _over(len(unconfirmed), len(inventory.objects), limits):
+    asked = set(unconfirmed)
+    counted = [k for k in inventory.objects if str(k) not in limits.new or k in asked]
+    if over := _over(len(unconfirmed), len(counted), limits):
         reasons.update(dict.fromkeys(unconfirmed, over))
     return [
         _change(key, inventory.objects[key], live[key], withheld or reasons[key])

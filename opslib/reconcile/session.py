@@ -128,6 +128,7 @@ class Session:
             self.limits,
             confirmed=self.limits.confirmed | confirmed,
             spared=frozenset(map(str, trials.adopted)),
+            new=frozenset(map(str, trials.created | trials.adopted)),
         )
         desired = self._desired(rendered)
         own = appfile_at(self.mirror, revision)
@@ -230,8 +231,10 @@ class Session:
 
     def _settle_trials(self, planned: Planned) -> None:
         """Forget the failures before a revision that is whole and healthy now."""
-        commit = planned.prepared.plan.revision.commit
-        if commit == planned.prepared.inventory.commit and not planned.trials.quarantined(commit):
+        commit, known = planned.prepared.plan.revision.commit, planned.trials
+        # A break after the inventory was settled leaves a good revision on trial.
+        pending = known.quarantined(commit) or (known.trial and known.trial.commit == commit)
+        if commit == planned.prepared.inventory.commit and not pending:
             return
         declared = planned.prepared.desired.keys
         change_trials(
@@ -254,14 +257,15 @@ class Session:
     def holding(self) -> Iterator[Callable[[], bool]]:
         """Hold the app's lease for one apply; yields ``held``, to be asked before each write.
 
-        Raises LockBusy, naming the holder, when a loop or another apply has it.
+        Raises LockBusy, naming the holder, when a loop or another apply has it. What a dead
+        holder left is taken: at once where it was killed on this machine, else after its term.
         """
         # Imported here: threads and timers are not for those who only plan.
         from opslib.reconcile.keeper import Keeper  # noqa: PLC0415  # start-up time
 
         make_namespace(self.cluster)
         lease = self.lease()
-        if not lease.try_acquire():
+        if not lease.acquire():
             raise lease.busy()
         with Keeper(lease) as keeper, self.fenced(keeper.held):
             yield keeper.held

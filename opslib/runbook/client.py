@@ -179,6 +179,7 @@ class Client(PapermillNotebookClient):  # type: ignore[misc]  # papermill is unt
         stuck = False
         if problem is not None:
             stuck = not await self._interrupt(task)
+            problem = self.session.cleaned_up(problem)
         else:
             problem = await self._judge(task, cell)
         self.nb_man.join_streams(cell, index)

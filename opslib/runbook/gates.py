@@ -29,6 +29,8 @@ from opslib.runbook import approvals, effects, facts
 from opslib.runbook.approvals import Grant, problem_of
 
 IN_ADVANCE = "in-advance"
+MOST_PARTS = 20_000
+"""Parts of a plan that a record keeps, 67 bytes each; of a larger one no remainder is covered."""
 _PREFIX = re.compile(r"[0-9a-f]{12,64}")
 
 
@@ -39,6 +41,9 @@ class Subject(Protocol):
     ``target`` the name of what is changed (typed to approve a destructive plan);
     ``consequences`` one line each; ``destructive``: something is deleted or replaced;
     ``empty``: nothing would be written; ``cluster``: the uid of the cluster, "" without one.
+    It may have ``part_hashes``, a frozenset of texts: of what it consists of and of what it
+    stands on (commit, cluster). A plan whose every part is one of an approved plan is what
+    remains of that one. Without any, an approval covers the whole plan only.
     """
 
     @property
@@ -68,6 +73,7 @@ class Plan:
     destructive: bool = False
     empty: bool = False
     cluster: str = ""
+    part_hashes: frozenset[str] = frozenset()
 
 
 @dataclass
@@ -89,6 +95,11 @@ class Approval:
     def given(self) -> bool:
         """Whether the plan may be applied."""
         return self.wanted and (self.grant is not None or self.needless)
+
+    @property
+    def remains_of(self) -> str:
+        """The hash of the approved plan of which this one is what remains; "" for a whole one."""
+        return self.grant.plan if self.grant and self.grant.plan != self.subject.hash else ""
 
     @property
     def signed_only(self) -> bool:
@@ -145,6 +156,7 @@ class Approval:
             "signed_by": grant.signed_by or None if grant else None,
             "source": grant.source or None if grant else None,
             "carried_from": self.carried or None,
+            "remains_of": self.remains_of or None,
             "reason": self.reason or None,
         }
 
@@ -183,11 +195,17 @@ class Approval:
             case "needless":
                 return f"Plan {short} writes nothing: no approval is needed."
             case "approved" if grant:
-                who = grant.signed_by or grant.by
-                return f"Plan {short} approved by {who} ({grant.how}) at {grant.at[:19]}Z."
+                return f"Plan {short} {self._whose(grant)}."
             case "pending":
                 return f"Plan {short} waits for an approval: {self.reason}"
         return f"Plan {short} denied: {self.reason}"
+
+    def _whose(self, grant: Grant) -> str:
+        who = grant.signed_by or grant.by
+        given = f"approved by {who} ({grant.how}) at {grant.at[:19]}Z"
+        if not self.remains_of:
+            return given
+        return f"is what remains of plan {grant.plan[:12]}, {given}; run {self.carried} began it"
 
 
 def gate(
@@ -223,15 +241,18 @@ def gate(
 
 
 def _carried(one: Approval) -> Grant | None:
-    """Return the approval of the same plan in the run that this one resumes, if it still holds.
+    """Return the approval of this plan in the run that this one resumes, if it still holds.
 
-    A record is only a file: where signatures are required it approves nothing.
+    It covers the same plan, and what remains of it: the ledger compares. A record is only a
+    file: where signatures are required it approves nothing.
     """
-    answer = effects.ask("gate", name=one.name, plan=one.subject.hash)
+    found: frozenset[str] = getattr(one.subject, "part_hashes", frozenset())
+    parts = sorted(found) if len(found) <= MOST_PARTS else []
+    answer = effects.ask("gate", name=one.name, plan=one.subject.hash, parts=parts)
     known = answer["approved"]
     if known is None:
         return None
-    if known.get("hash") != one.subject.hash:
+    if not answer["covered"]:
         # The ledger let this pass: what began under the approved plan has ended.
         one.stale, one.carried = True, str(answer["run_id"])
         one.reason = f"the plan changed since it was approved in run {one.carried}"
@@ -241,7 +262,7 @@ def _carried(one: Approval) -> Grant | None:
     if one.signed_only or expired:
         return None
     one.carried = str(answer["run_id"])
-    return Grant(one.subject.hash, **fields)
+    return Grant(str(answer["plan"]), **fields)
 
 
 def _granted(one: Approval, approve: str, *, in_advance: bool) -> Grant | None:

@@ -7,7 +7,7 @@ record, on disk before the answer. In a session without a runner the kernel keep
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
@@ -15,6 +15,8 @@ from opslib.core.clock import stamp
 from opslib.core.errors import ApprovalError, InputError, OpslibError
 
 BEGUN, FAILED, DONE = "begun", "failed", "done"
+PARTS = "parts"
+"""Where a gate's approval keeps the hashes of its plan's parts (see ``gates.Subject``)."""
 
 
 @dataclass(frozen=True)
@@ -63,6 +65,7 @@ class Ledger:
         self.changed = False
         self._effects = {self._key(one.name, one.plan): one for one in self.before.effects}
         self._redo = set(self.before.redo)
+        self._parts: dict[str, list[str]] = {}
         self._lock = threading.Lock()
 
     def handle(self, kind: str, fields: dict[str, Any]) -> dict[str, Any]:
@@ -95,26 +98,41 @@ class Ledger:
         known = self._effects.get(self._key(name, self.plan))
         return {"done": known is not None and known.state == DONE}
 
-    def _gate(self, name: str, plan: str) -> dict[str, Any]:
-        """Note the plan at a gate; return what the interrupted run had approved there."""
-        self.plan = plan
+    def _gate(self, name: str, plan: str, parts: Sequence[str] = ()) -> dict[str, Any]:
+        """Note the plan at a gate; return what the interrupted run had approved there.
+
+        It covers this plan where both are the same, or this one is what remains of it.
+        """
+        self.plan, self._parts[name] = plan, list(parts)
         known = self.before.gates.get(name)
         if known is None or known.get("status") != "approved":
             return {"approved": None, "run_id": self.before.run_id}
-        if known.get("hash") != plan:
+        approved = _approved_plan(known)
+        covered = approved == plan or _remains(parts, known)
+        if not covered:
             self.changed = True
             if names := self.open():
                 raise InputError(
                     f"the plan changed since run {self.before.run_id}, in which"
                     f" {', '.join(names)} began and did not end",
                     where=f"gate {name}",
-                    expected=f"plan {known.get('hash')}; now it is {plan}",
+                    expected=f"plan {approved}, or what remains of it; now it is {plan}",
                     hint="start a new run: it plans what is left",
                 )
-        return {"approved": dict(known), "run_id": self.before.run_id}
+        shown = {key: value for key, value in known.items() if key != PARTS}
+        answer = {"approved": shown, "plan": approved, "covered": covered}
+        return {**answer, "run_id": self.before.run_id}
 
     def _approval(self, name: str, approval: dict[str, Any]) -> dict[str, Any]:
-        self.event("gate", sync=True, name=name, approval=approval)
+        """Note how a gate stands, with the parts of the plan that was approved there.
+
+        Of what remains of a plan it is that plan: the next break may leave other parts of it.
+        """
+        fields: dict[str, Any] = {"name": name, "approval": approval}
+        if approval.get("status") == "approved":
+            known = self.before.gates.get(name, {}) if approval.get("remains_of") else {}
+            fields[PARTS] = known.get(PARTS) or self._parts.get(name, [])
+        self.event("gate", sync=True, **fields)
         return {}
 
     def _begin(
@@ -175,6 +193,16 @@ class Ledger:
         self._effects[self._key(name, self.plan)] = one
         self.event("effect-failed", sync=True, name=name, error=error, plan=self.plan)
         return {}
+
+
+def _approved_plan(known: Mapping[str, Any]) -> str:
+    return str(known.get("remains_of") or known.get("hash"))
+
+
+def _remains(parts: Sequence[str], known: Mapping[str, Any]) -> bool:
+    """Tell whether a plan is what remains of an approved one; one without parts never is."""
+    approved = known.get(PARTS)
+    return bool(parts) and isinstance(approved, list) and set(parts) <= set(map(str, approved))
 
 
 def effects_of(rows: Iterable[Any]) -> tuple[Effect, ...]:

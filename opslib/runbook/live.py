@@ -142,7 +142,7 @@ class Recorder:
             self._run.folder.event(name, sync=sync, **fields)
 
     def _begin(self) -> None:
-        from opslib.runbook import execute, places  # noqa: PLC0415  # only when a record is left
+        from opslib.runbook import current, places  # noqa: PLC0415  # only when a record is left
         from opslib.runbook.notebook import read_notebook  # noqa: PLC0415  # as above
 
         path = Path(os.environ.get("JPY_SESSION_NAME", ""))
@@ -154,7 +154,7 @@ class Recorder:
             )
         self._source = read_notebook(path)
         out = places.project_root(path) / places.OUTPUTS
-        self._run = execute._known(  # noqa: SLF001  # one code writes every record
+        self._run = current.known(
             path, self._source, self.typed, self.given, out=out, scope="", parent=None
         )
         self._run.begin()
@@ -180,21 +180,21 @@ class Recorder:
         return Path(self._run.folder.path)
 
     def _write(self, html_assets: Callable[[], str] | None) -> str:
-        from opslib.runbook import execute  # noqa: PLC0415  # as above
+        from opslib.runbook import current, finish  # noqa: PLC0415  # as above
         from opslib.runbook.anchor import from_environment  # noqa: PLC0415  # as above
         from opslib.runbook.engine import to_text  # noqa: PLC0415  # as above
         from opslib.runbook.folder import RECORD  # noqa: PLC0415  # as above
 
         run, self._run = self._run, None
         run.parameters = {name: facts.to_plain(one, name) for name, one in self.typed.items()}
-        run.nb = execute._prepared(self._source, run, self.given)  # noqa: SLF001  # as above
+        run.nb = current.prepared(self._source, run, self.given)
         run.ending = self._fill(run.nb)
         try:
             run.nb.metadata["opslib"].update(
                 outcome=run.ending.outcome.value, exit_code=run.ending.exit_code, ended=stamp()
             )
             run.folder.write(RECORD, to_text(run.nb))
-            done = execute._finish(run, html_assets, from_environment())  # noqa: SLF001  # as above
+            done = finish.finish(run, html_assets, from_environment())
         finally:
             run.folder.close()
         return str(done.folder)

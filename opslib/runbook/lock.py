@@ -13,23 +13,21 @@ import hashlib
 import json
 import os
 import re
-import time
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from opslib.core.clock import now, parse_stamp, stamp
+from opslib.core.clock import stamp
 from opslib.core.errors import InputError, LockBusy
 from opslib.core.settings import state_dir
 
 if TYPE_CHECKING:
-    from opslib.kube.lease import Holder, Lease
+    from opslib.kube.lease import Lease
 
 LEASE = "lease:"
 LEASE_SECONDS = 15.0
 """A Lease is renewed three times in it; a dead holder's is free when it has run out."""
-_LOOK = 0.5
 _FIELD = re.compile(r"\{([^{}]*)\}")
 _SCOPE = re.compile(r"[^\x00-\x20\x7f{}]{1,200}")
 _LABEL = re.compile(r"[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?")
@@ -182,33 +180,12 @@ def _address(text: str, default: str) -> tuple[str, str]:
 
 
 def _acquire(lease: Lease, scope: str) -> None:
-    """Take a Lease that is free; one that a dead holder left, after watching it for its term.
-
-    Whoever renewed it within its term by the clocks of both is alive: busy, at once.
-    Otherwise clocks may differ, so that it is watched for a term by our own clock.
-    """
-    if lease.try_acquire():
+    if lease.acquire():
         return
-    first = lease.read()
-    until = time.monotonic() + 2 * LEASE_SECONDS
-    seen = first
-    while seen is None or (seen == first and _has_run_out(seen)):
-        if time.monotonic() > until:
-            break
-        time.sleep(_LOOK)
-        if lease.try_acquire():
-            return
-        seen = lease.read()
+    seen = lease.read()
     who = f"run {seen.identity} since {seen.acquired}" if seen else "another run"
     raise LockBusy(
         f"{scope} is locked by {who}",
         where=f"Lease {lease.name}",
         hint=f"wait for that run to end; {LEASE_SECONDS:.0f} s after its last sign it is free",
     )
-
-
-def _has_run_out(holder: Holder) -> bool:
-    try:
-        return (now() - parse_stamp(holder.renewed)).total_seconds() > LEASE_SECONDS
-    except ValueError:
-        return True

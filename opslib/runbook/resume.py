@@ -21,7 +21,7 @@ from opslib.core.errors import InputError, LockBusy
 from opslib.core.hashes import digest
 from opslib.runbook import facts
 from opslib.runbook.folder import EVENTS, is_live
-from opslib.runbook.ledger import BEGUN, DONE, FAILED, Before, Effect, effects_of
+from opslib.runbook.ledger import BEGUN, DONE, FAILED, PARTS, Before, Effect, effects_of
 from opslib.runbook.notebook import Notebook, runs_code, source_of, tags_of
 
 REREAD = "re-read"
@@ -147,7 +147,8 @@ def _gates(rows: list[dict[str, Any]]) -> dict[str, dict[str, Any]]:
             continue
         # What was approved once stays known: a later run of the chain may not reach its gate.
         if approval.get("status") == "approved" or name not in known:
-            known[name] = approval
+            parts = row.get(PARTS)
+            known[name] = {**approval, PARTS: parts if isinstance(parts, list) else []}
     return known
 
 

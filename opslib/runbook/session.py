@@ -8,7 +8,7 @@ import signal
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -96,7 +96,8 @@ class Session:
     ``cell_timeout`` and ``grace`` are seconds; ``expected`` is how long earlier runs took.
     ``fence`` tells whether the run's lock is still held. ``calls`` answers what the kernel
     asks of its runner (see ``channel``).
-    ``env`` is the kernel's whole environment. ``ending`` is set by the engine.
+    ``env`` is the kernel's whole environment. ``started`` is when the run began, by the
+    monotonic clock: its deadline counts from there. ``ending`` is set by the engine.
     """
 
     save: Callable[[Any, bool], None]
@@ -136,3 +137,11 @@ class Session:
             return ending(Outcome.TIMEOUT, RunError("DeadlineExceeded", text))
         text = f"the cell did not end within {step or self.cell_timeout:g} s"
         return ending(Outcome.TIMEOUT, RunError("CellTimeout", text))
+
+    def cleaned_up(self, why: Ending) -> Ending:
+        """Add to why a cell was interrupted that the deadline passed during its clean-up."""
+        error = why.error
+        if self.left() != 0.0 or error is None or error.name == "DeadlineExceeded":
+            return why
+        text = f"{error.message}; the run's deadline of {self.deadline:g} s passed in its clean-up"
+        return replace(why, error=replace(error, message=text))

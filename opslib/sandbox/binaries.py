@@ -72,6 +72,11 @@ def own_kubectl(progress: Progress = SILENT) -> Path:
     return _resolve([KUBECTL], progress)["kubectl"][0]
 
 
+def programs(tools: Sequence[Tool], progress: Progress = SILENT) -> dict[str, Path]:
+    """Return programs by name, found as by ``resolve``."""
+    return {name: path for name, (path, _) in _resolve(tools, progress).items()}
+
+
 def _resolve(tools: Sequence[Tool], progress: Progress) -> dict[str, tuple[Path, str]]:
     found: dict[str, tuple[Path, str]] = {}
     missing: list[Tool] = []

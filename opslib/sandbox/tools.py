@@ -16,8 +16,14 @@ from opslib.core.settings import cache_dir, machine
 KUBERNETES = "v1.37.2"
 ETCD = "v3.7.3"
 KWOK = "v0.8.0"
+SEALED_SECRETS = "v0.40.0"
 
-VERSIONS = {"kubernetes": KUBERNETES, "etcd": ETCD, "kwok": KWOK}
+VERSIONS = {
+    "kubernetes": KUBERNETES,
+    "etcd": ETCD,
+    "kwok": KWOK,
+    "sealed-secrets": SEALED_SECRETS,
+}
 
 _MIRRORS = {
     "kubernetes": "https://dl.k8s.io/release",
@@ -34,6 +40,7 @@ _LDFLAGS = {
     ),
     "etcd": "",
     "kwok": f"-X sigs.k8s.io/kwok/pkg/consts.Version={KWOK}",
+    "sealed-secrets": f"-X main.VERSION={SEALED_SECRETS}",
 }
 
 
@@ -117,6 +124,11 @@ KUBE_SCHEDULER = _kubernetes("kube-scheduler")
 KUBECTL = _kubernetes("kubectl", "linux", "darwin")
 KWOK_CONTROLLER = Tool("kwok", "kwok", "sigs.k8s.io/kwok/cmd/kwok", ("linux", "darwin"))
 KWOKCTL = Tool("kwokctl", "kwok", "sigs.k8s.io/kwok/cmd/kwokctl", ("linux", "darwin"))
+# For interoperation, in tests: built from source only.
+KUBESEAL = Tool("kubeseal", "sealed-secrets", "github.com/bitnami/sealed-secrets/cmd/kubeseal", ())
+SEALED_SECRETS_CONTROLLER = Tool(
+    "controller", "sealed-secrets", "github.com/bitnami/sealed-secrets/cmd/controller", ()
+)
 
 CONTROL_PLANE = (
     ETCD_SERVER,

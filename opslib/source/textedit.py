@@ -41,6 +41,10 @@ class TextEditor:
         """Take over the edits that another editor of the same text collected."""
         self._edits += other._edits
 
+    def put(self, start: int, end: int, text: str) -> None:
+        """Replace the characters [start, end) by a text."""
+        self._edits.append(Edit(start, end, text))
+
     def clash(self) -> bool:
         """Tell whether two edits are of one place, as happens where an alias repeats a node."""
         edits = self._ordered()

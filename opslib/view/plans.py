@@ -5,13 +5,14 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from opslib.reconcile.plan import Action, Change, Plan
-from opslib.runbook import gates
+from opslib.reconcile.remains import parts_of
 from opslib.view.text import clean, columns, styled, value
 
 if TYPE_CHECKING:
     import pandas as pd
 
     from opslib.reconcile.planned import Planned
+    from opslib.runbook import gates
 
 
 _SIGNS = {
@@ -101,6 +102,8 @@ def _notes(planned: Planned) -> list[str]:
 
 def plan_view(planned: Planned) -> gates.Plan:
     """Return what the gate of a runbook has to know of a plan."""
+    from opslib.runbook import gates  # noqa: PLC0415  # only runbooks have a gate
+
     plan = planned.prepared.plan
     gone = [c for c in plan.writes if c.action in {Action.DELETE, Action.REPLACE}]
     verbs = {Action.DELETE: "deletes", Action.REPLACE: "deletes and creates anew"}
@@ -118,6 +121,7 @@ def plan_view(planned: Planned) -> gates.Plan:
         destructive=bool(gone),
         empty=not plan.writes,
         cluster=plan.cluster_uid,
+        part_hashes=parts_of(planned.prepared),
     )
 
 

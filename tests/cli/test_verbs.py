@@ -178,7 +178,7 @@ def test_the_sandbox_verbs(own_sandbox: str) -> None:
     assert run("sandbox", "status", "--name", own_sandbox).code == 1
 
 
-def _wait(condition: Callable[[], bool], seconds: float = 60) -> None:
+def _wait(condition: Callable[[], bool], seconds: float = 90) -> None:
     until = time.monotonic() + seconds
     while time.monotonic() < until:
         if condition():

@@ -76,7 +76,7 @@ def named(cluster: Cluster, agent: str) -> Cluster:
     return cluster
 
 
-def wait_for(what: Callable[[], T | None], *, seconds: float = 60, why: str = "") -> T:
+def wait_for(what: Callable[[], T | None], *, seconds: float = 90, why: str = "") -> T:
     """Return the first true value within the deadline."""
     until = time.monotonic() + seconds
     while True:

@@ -22,7 +22,7 @@ FETCH_SECONDS = 3.0
 """The loop's deadline for Git in these tests."""
 
 
-def until(condition: Callable[[], Any], what: Callable[[], str], seconds: float = 60) -> Any:
+def until(condition: Callable[[], Any], what: Callable[[], str], seconds: float = 90) -> Any:
     """Wait until a condition gives something; ``what`` says what is missing when it does not."""
     end = time.monotonic() + seconds
     while time.monotonic() < end:

@@ -66,7 +66,7 @@ class Process:
     def lines(self) -> list[str]:
         return self.said.read_text(encoding="utf-8").splitlines()
 
-    def heard(self, word: str, seconds: float = 40, after: int = 0) -> int:
+    def heard(self, word: str, seconds: float = 90, after: int = 0) -> int:
         """Wait for a line with this word; return how many lines there were until it."""
 
         def found() -> int:
@@ -152,7 +152,7 @@ class Arena:
             if "k" in (item.get("data") or {})
         }
 
-    def holds(self, value: str, seconds: float = 40) -> None:
+    def holds(self, value: str, seconds: float = 90) -> None:
         """Wait until every object has a value."""
         try:
             wait(lambda: self.live() == dict.fromkeys(NAMES, value), seconds)

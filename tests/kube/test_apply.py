@@ -195,7 +195,7 @@ def test_refresh_after_a_definition(
     kind = discovery.of(definition, "crd.yaml:1")
     server_side_apply(cluster, kind, definition, manager=ME)
     assert discovery.find("tests.opslib.dev/v1", name) is None
-    until = time.monotonic() + 20
+    until = time.monotonic() + 90
     while time.monotonic() < until:
         discovery.refresh()
         if discovery.find("tests.opslib.dev/v1", name):

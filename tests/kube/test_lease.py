@@ -27,7 +27,7 @@ def make(cluster: Cluster, namespace: str) -> Make:
     return _make
 
 
-def wait_acquired(lease: Lease, seconds: float = 10) -> float:
+def wait_acquired(lease: Lease, seconds: float = 90) -> float:
     """Try until the lease is acquired, and return after how many seconds."""
     began = time.monotonic()
     while time.monotonic() < began + seconds:

@@ -168,6 +168,7 @@ def flow(server: Cluster, namespace: str) -> Iterator[Callable[[int], None]]:
     server.request("DELETE", f"{levels}/{namespace}")
 
 
+@pytest.mark.alone
 def test_it_settles(writer: Writer) -> None:
     """A thousand writes to a server nearby: more at once than one, and it knows the rate."""
     writer.until(lambda: writer.answers[200] >= 1000)
@@ -181,6 +182,7 @@ def test_it_settles(writer: Writer) -> None:
     assert pacer.pace.rate > 0
 
 
+@pytest.mark.alone
 def test_a_storm_of_refusals_slows_it_down_and_it_recovers(
     writer: Writer, flow: Callable[[int], None]
 ) -> None:

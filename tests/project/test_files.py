@@ -6,6 +6,7 @@ import json
 import os
 import re
 import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -85,6 +86,9 @@ def test_set_up_is_quick_when_nothing_changed() -> None:
     """The stamp of this environment is valid: a second set-up says nothing and does nothing."""
     if not (PROJECT / ".venv" / "opslib-setup").exists():
         pytest.fail("this suite runs in the environment of `make setup`")
+    # Asked first: a set-up that finds something to do would make the environment of this run anew.
+    check = [sys.executable, "-I", "-S", "tools/setup.py", "--check"]
+    assert subprocess.run(check, cwd=PROJECT, check=False).returncode == 0, "make setup is due"
     env = {**os.environ, "PIP_NO_INDEX": "1"}
     done = subprocess.run(
         ["make", "setup"], cwd=PROJECT, capture_output=True, text=True, check=False, env=env

@@ -13,6 +13,9 @@ from opslib.policy import RULES
 from opslib.reconcile.loop import Loop, LoopOptions
 from opslib.reconcile.session import Session
 
+PATIENCE = 90.0
+"""Seconds until a wait is given up: it ends with what it waits for, so many cost nothing."""
+
 
 class Repository:
     """A real Git repository that a test commits to."""
@@ -65,12 +68,14 @@ class Running:
         self.thread.join(timeout=30)
         assert not self.thread.is_alive()
 
-    def heard(self, word: str, seconds: float = 30) -> str:
+    def heard(self, word: str, seconds: float = PATIENCE) -> str:
         """Wait until the loop has said a line with this word; return it."""
         return str(wait(lambda: next((x for x in self.said if word in x), None), seconds, self))
 
 
-def wait(condition: Callable[[], Any], seconds: float = 30, running: Running | None = None) -> Any:
+def wait(
+    condition: Callable[[], Any], seconds: float = PATIENCE, running: Running | None = None
+) -> Any:
     """Wait until a condition gives something."""
     until = time.monotonic() + seconds
     while time.monotonic() < until:

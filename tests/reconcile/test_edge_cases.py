@@ -248,7 +248,7 @@ def test_roles_without_rules_do_not_change_for_ever(bench: Workbench) -> None:
             bench.server.request("DELETE", f"{roles}/{one}")
 
 
-def _until(condition: Any, seconds: float = 30) -> None:
+def _until(condition: Any, seconds: float = 90) -> None:
     until = time.monotonic() + seconds
     while not condition():
         assert time.monotonic() < until

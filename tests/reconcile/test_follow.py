@@ -37,10 +37,12 @@ def test_drift_is_corrected_at_once(bench: Workbench, repository: Repository, st
         else:
             path = f"/api/v1/namespaces/{bench.namespace}/configmaps/one"
             bench.server.request("DELETE", path)
-        wait(lambda: (bench.live("configmaps", "one") or {}).get("data") == {"k": "v"}, 20, loop)
+        wait(
+            lambda: (bench.live("configmaps", "one") or {}).get("data") == {"k": "v"}, running=loop
+        )
         seconds.append(round(time.monotonic() - began, 2))
     print(f"drift corrected after {seconds[0]} s, a deleted object is back after {seconds[1]} s")
-    assert max(seconds) < 10
+    assert max(seconds) < LONG / 20
 
 
 def test_drift_is_reported_at_once(bench: Workbench, repository: Repository, start: Start) -> None:
@@ -49,9 +51,9 @@ def test_drift_is_reported_at_once(bench: Workbench, repository: Repository, sta
     loop = start(interval=LONG, mode="report")
     loop.heard("is live")
     bench.patch("configmaps", "one", {"data": {"k": "edited"}})
-    wait(lambda: read_status(bench.server, bench.app).phase == "drifted", 20, loop)
+    wait(lambda: read_status(bench.server, bench.app).phase == "drifted", running=loop)
     bench.patch("configmaps", "one", {"data": {"k": "v"}})
-    wait(lambda: read_status(bench.server, bench.app).phase == "synced", 20, loop)
+    wait(lambda: read_status(bench.server, bench.app).phase == "synced", running=loop)
     assert read_status(bench.server, bench.app).drift == ()
 
 
@@ -65,10 +67,10 @@ def test_health_is_reported_at_once(bench: Workbench, repository: Repository, st
     bench.server.request("POST", path, body=body)
     wait(lambda: (bench.server.get(f"{path}/none").get("status") or {}).get("hard"))
     bench.server.request("DELETE", f"/api/v1/namespaces/{bench.namespace}/pods")
-    ill = wait(lambda: (s := read_status(bench.server, bench.app)).unhealthy and s, 20, loop)
+    ill = wait(lambda: (s := read_status(bench.server, bench.app)).unhealthy and s, running=loop)
     assert (ill.phase, ill.drift) == ("synced", ())
     bench.server.request("DELETE", f"{path}/none")
-    wait(lambda: read_status(bench.server, bench.app).health == "Current", 30, loop)
+    wait(lambda: read_status(bench.server, bench.app).health == "Current", running=loop)
     assert not any("drift" in line for line in loop.said)
 
 
@@ -81,7 +83,7 @@ def test_a_rollout_is_done_before_the_next_poll(
     commit = repository.commit({"app/d.yaml": slow})
     loop = start(interval=LONG)
     loop.heard("not healthy yet")
-    wait(lambda: read_status(bench.server, bench.app).applied_commit == commit, 60, loop)
+    wait(lambda: read_status(bench.server, bench.app).applied_commit == commit, running=loop)
 
 
 def _asked(sandbox: Status, since: int) -> Counter[str]:
@@ -104,7 +106,7 @@ def test_at_rest_a_poll_reads_no_object(
     loop = start()
     loop.heard("is live")
     # The watches begin, and what was written is looked at once.
-    began = wait(lambda: _quiet(sandbox, bench), 30, loop)
+    began = wait(lambda: _quiet(sandbox, bench), running=loop)
     first = read_status(bench.server, bench.app).tried_at
     polled = {first}
 
@@ -112,7 +114,7 @@ def test_at_rest_a_poll_reads_no_object(
         polled.add(read_status(bench.server, bench.app).tried_at)
         return len(polled) > 4
 
-    wait(enough, 30, loop)
+    wait(enough, running=loop)
     asked = _asked(sandbox, began)
     told = dict(asked)
     print(f"{len(polled) - 1} polls at rest: {told}")
@@ -168,7 +170,7 @@ def test_watches_end_with_the_loop(bench: Workbench, repository: Repository, sta
     began = time.monotonic()
     loop.end()
     assert _threads() == set()
-    assert time.monotonic() - began < 5
+    assert time.monotonic() - began < 20
 
 
 def _threads() -> set[str]:

@@ -210,18 +210,18 @@ HOSTILE = {
 @pytest.mark.parametrize("name", HOSTILE)
 def test_hostile_expressions_are_refused_when_read(name: str) -> None:
     """What could run long, grow, or mean something else than it seems is refused, quickly."""
-    before = time.monotonic()
+    before = time.process_time()
     with pytest.raises(ValueError, match=r"."):
         health_cel.read(HOSTILE[name])
-    assert time.monotonic() - before < 5  # the first one imports the library
+    assert time.process_time() - before < 5  # the first one imports the library
 
 
 def test_large_objects_are_not_evaluated() -> None:
     """Nested macros on a long list have no answer at once, where they would take hours."""
     rules = one(current="status.l.all(a, status.l.all(b, status.l.all(c, c == c)))")
-    before = time.monotonic()
+    before = time.process_time()
     answer = assess(widget({"l": [1] * 20_000}), rules=rules)
-    assert time.monotonic() - before < 1
+    assert time.process_time() - before < 1
     assert answer.health is U
     assert "too large" in answer.message
 

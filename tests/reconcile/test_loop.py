@@ -97,7 +97,7 @@ def test_a_rollout_that_hangs_is_mended_by_the_next_commit(
     repository.commit({"app/d.yaml": deployment("app", image="registry.example/a:does-not-exist")})
     loop.heard("not healthy yet")
     good = repository.commit({"app/d.yaml": deployment("app")})
-    wait(lambda: read_status(bench.server, bench.app).applied_commit == good, 60, loop)
+    wait(lambda: read_status(bench.server, bench.app).applied_commit == good, running=loop)
 
 
 def test_once_ends_after_one_poll(bench: Workbench, repository: Repository, start: Start) -> None:

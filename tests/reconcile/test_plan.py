@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from opslib.core.errors import InputError
-from opslib.kube.client import Cluster
+from opslib.kube.client import MERGE, Cluster
 from opslib.reconcile.app import COMMIT
 from opslib.reconcile.plan import Action, Plan
 from opslib.reconcile.prune import PruneLimits
@@ -278,3 +278,22 @@ def test_mutating_admission_changes_the_surroundings(
     finally:
         server.request("DELETE", f"{root}/{name}")
     assert fingerprint(server, bench.discovery) == before
+
+
+def test_a_changed_schema_is_noticed(bench: Workbench, server: Cluster) -> None:
+    """A definition with another schema counts, one that only has another label does not."""
+    path = "/apis/apiextensions.k8s.io/v1/customresourcedefinitions/lanes.schema.example"
+    assert bench.apply(CRD.replace("shop.example", "schema.example")).ok
+
+    def change(body: dict[str, Any]) -> str:
+        server.request("PATCH", path, body=body, content_type=MERGE)
+        return fingerprint(server, bench.discovery)
+
+    try:
+        before = fingerprint(server, bench.discovery)
+        assert change({"metadata": {"labels": {"a": "b"}}}) == before
+        versions = server.get(path)["spec"]["versions"]
+        versions[0]["schema"]["openAPIV3Schema"]["description"] = "another"
+        assert change({"spec": {"versions": versions}}) != before
+    finally:
+        server.request("DELETE", path)

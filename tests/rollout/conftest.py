@@ -80,8 +80,8 @@ class Shop:
         )
 
     def until(self, target: Target, holds: Callable[[Description], bool]) -> Description:
-        """Wait until a description is as wished; fail with the last one after 30 s."""
-        limit = time.monotonic() + 30
+        """Wait until a description is as wished; fail with the last one after 90 s."""
+        limit = time.monotonic() + 90
         while True:
             found = describe(self.server, target)
             if holds(found):

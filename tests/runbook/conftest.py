@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import json
 import os
+import signal
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -84,7 +86,7 @@ def outcomes(record: Path) -> list[str | None]:
     ]
 
 
-def wait_for(condition: Callable[[], Any], what: str, seconds: float = 30.0) -> Any:
+def wait_for(condition: Callable[[], Any], what: str, seconds: float = 90.0) -> Any:
     """Wait until the condition gives something, and return it."""
     end = time.monotonic() + seconds
     while time.monotonic() < end:
@@ -138,7 +140,7 @@ class Runner:
         record = self.folder() / "record.ipynb"
         wait_for(lambda: record.exists() and word in str(_printed(record)), f"the word {word}")
 
-    def end(self, seconds: float = 30.0) -> tuple[int, str, str]:
+    def end(self, seconds: float = 90.0) -> tuple[int, str, str]:
         """Wait for the end; return the exit code and what was printed."""
         out, err = self.process.communicate(timeout=seconds)
         return self.process.returncode, out.decode(), err.decode()
@@ -166,3 +168,77 @@ def start(
         if runner.process.poll() is None:
             runner.process.kill()
             runner.process.communicate()
+
+
+class Fork:
+    """A runner that was forked, see zygote.py."""
+
+    def __init__(self, state: Path) -> None:
+        self._state = state
+        self.pid = int(wait_for(lambda: self._read("pid"), "the start of a fork"))
+
+    def poll(self) -> int | None:
+        """Return the exit code, -9 for a killed one; None while it runs."""
+        found = self._read("code")
+        return int(found) if found else None
+
+    def wait(self, seconds: float = 120.0) -> int:
+        """Wait for the end; return the exit code."""
+        wait_for(lambda: self._read("code"), "the end of a fork", seconds)
+        return int(self._read("code"))
+
+    def kill(self) -> None:
+        """Kill it, if it still runs."""
+        if self.poll() is None:
+            os.kill(self.pid, signal.SIGKILL)
+
+    def said(self) -> str:
+        """Return what it printed."""
+        return self._read("said")
+
+    def _read(self, name: str) -> str:
+        path = self._state / name
+        return path.read_text(encoding="utf-8") if path.exists() else ""
+
+
+class Zygote:
+    """A process of which runners are forked."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+        self._lock = threading.Lock()
+        self._count = 0
+        self._process = subprocess.Popen(
+            [sys.executable, "-m", "runbook.zygote"],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
+            env={**os.environ, "PYTHONPATH": str(HERE.parent)},
+        )
+        assert self._process.stdout
+        assert self._process.stdout.readline() == "ready\n"
+
+    def start(self, notebook: Path, out: Path, options: dict[str, Any]) -> Fork:
+        """Start a run, in the environment that this process has now."""
+        assert self._process.stdin
+        told = {"notebook": str(notebook), "out": str(out), "options": options}
+        with self._lock:
+            self._count += 1
+            state = self._folder / str(self._count)
+            state.mkdir()
+            told |= {"environ": dict(os.environ), "state": str(state)}
+            self._process.stdin.write(json.dumps(told) + "\n")
+            self._process.stdin.flush()
+        return Fork(state)
+
+    def close(self) -> None:
+        """End it; a run that still goes on ends by itself."""
+        self._process.communicate(timeout=30)
+
+
+@pytest.fixture
+def zygote(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Zygote]:
+    """Return a process of which runners are forked."""
+    one = Zygote(tmp_path_factory.mktemp("forks"))
+    yield one
+    one.close()

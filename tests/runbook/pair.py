@@ -17,7 +17,7 @@ from typing import Any
 from opslib import runbook
 from opslib.core.errors import OpslibError
 from opslib.kube.client import connect
-from opslib.runbook import channel, execute, facts, resume
+from opslib.runbook import channel, current, facts, resume
 from opslib.runbook.channel import Line
 from opslib.runbook.ledger import Ledger
 from opslib.runbook.notebook import read_notebook
@@ -62,7 +62,7 @@ def run(notebook: str, out: str, options: dict[str, Any]) -> None:
             stack.enter_context(resume.alone(parent))
         path = Path(notebook)
         source = read_notebook(path)
-        one = execute._known(path, source, {}, {}, out=Path(out), scope="", parent=parent)
+        one = current.known(path, source, {}, {}, out=Path(out), scope="", parent=parent)
         one.begin()
         ledger = Ledger(one.folder.event, parent.before if parent else None)
         socket = Path(out) / f"s{os.getpid()}"

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import sys
 from pathlib import Path
+from typing import Any
 
 from opslib import runbook
 from opslib.core.errors import OpslibError
@@ -13,7 +14,11 @@ from opslib.core.errors import OpslibError
 def main() -> int:
     """Run, and print the record's folder."""
     _, notebook, out, options = sys.argv
-    chosen = json.loads(options)
+    return go(notebook, out, json.loads(options))
+
+
+def go(notebook: str, out: str, chosen: dict[str, Any]) -> int:
+    """Run, or resume, print the record's folder, and return the exit code."""
     given = chosen.pop("parameters", {})
     parent = chosen.pop("resume", None)
     try:

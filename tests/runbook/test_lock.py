@@ -14,6 +14,7 @@ import pytest
 
 from opslib import runbook
 from opslib.core.errors import InputError, LockBusy
+from opslib.core.settings import state_dir
 from opslib.kube.client import connect
 from opslib.runbook import lock
 from opslib.sandbox.cluster import Status
@@ -97,7 +98,10 @@ def test_a_run_gives_its_lock_back(source: str, make: Make) -> None:
 def test_a_lease_is_one_for_the_whole_cluster(
     sandbox: Status, make: Make, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A live holder: busy at once. A dead one: taken over when its term has run out."""
+    """A live holder: busy at once. A dead one: free at once where it died on this machine.
+
+    Where nothing is known of it, it is taken over when its term has run out.
+    """
     monkeypatch.setattr(lock, "LEASE_SECONDS", 3.0)
     given = {"kubeconfig": str(sandbox.kubeconfig)}
     holder = Holder("lease:default/Run_One", **given)
@@ -108,6 +112,14 @@ def test_a_lease_is_one_for_the_whole_cluster(
         busy = time.monotonic() - begun
     finally:
         holder.kill()
+    begun = time.monotonic()
+    with lock.hold("lease:default/Run_One", ME, given) as held:
+        assert held()
+    assert time.monotonic() - begun < 2
+    holder = Holder("lease:default/Run_One", **given)
+    holder.kill()
+    for sign in (state_dir() / "leases").iterdir():
+        sign.unlink()  # as on another machine
     end = time.monotonic() + 30
     while time.monotonic() < end:
         try:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import signal
+import subprocess
 import sys
 import threading
 from collections.abc import Iterator
@@ -16,7 +18,7 @@ import pytest
 from opslib import runbook
 from opslib.cli.main import run as cli
 from opslib.core.errors import InputError
-from opslib.runbook import notify
+from opslib.runbook import notify, outbox, targets
 
 from .conftest import Make, code, parameters
 
@@ -153,10 +155,77 @@ def test_down_then_queued_then_delivered_once(  # noqa: PLR0917  # fixtures, giv
             assert up.thread.is_alive()
 
 
+DIES = """
+import os, signal, sys
+from opslib.runbook import notify, outbox
+
+at, one = sys.argv[1], notify.notifier(["ops"], ["all"])
+message = notify.Message("it: failed", "text", "failure", "key-1")
+send = outbox.send
+
+def die(*_):
+    os.kill(os.getpid(), signal.SIGKILL)
+
+if at == "kept":
+    outbox.send = die
+if at == "taken":
+    outbox.send = lambda *words: send(*words) and die()
+if at == "removed":
+    outbox.fsync_dir = lambda folder: list(folder.glob("*.json")) or die()
+one.send(message, "failed")
+"""
+KILLS = {"kept": 0, "taken": 1, "removed": 1}
+"""Where the sender is killed, and how often its message had arrived by then."""
+
+
+def test_a_killed_sender_loses_nothing_and_says_what_may_come_twice(server: Server) -> None:
+    """Killed at each step: at least once, twice in one window only, then marked, of one key."""
+    counts: dict[str, int] = {}
+    for at, before in KILLS.items():
+        done = subprocess.run([sys.executable, "-c", DIES, at], check=False, capture_output=True)
+        assert done.returncode == -signal.SIGKILL, done.stderr
+        assert len(server.got) == before
+        waits = at != "removed"
+        server.down = True
+        assert notify.flush().waiting == waits  # an answer that is no does not clear the doubt
+        server.down = False
+        assert notify.flush().delivered == waits
+        assert notify.flush() == notify.Flushed(0, 0)
+        texts = [one["message"] for one in server.got]
+        assert all("Message: key-1" in text for text in texts)
+        assert ["Again: it may have arrived before" in text for text in texts] == (
+            [False] * before + [True] * waits
+        )
+        counts[at] = len(texts)
+        server.got.clear()
+        assert not [one for one in outbox.queue_dir().iterdir() if one.name != ".lock"]
+    print(f"messages that arrived when the sender was killed: {counts}")
+    assert counts == {"kept": 1, "taken": 2, "removed": 1}
+
+
+def test_a_flush_beside_a_sender_sends_nothing_twice(
+    server: Server, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What one process sends is left alone by another that finds it in the queue."""
+    real = targets.send
+    flushed: list[notify.Flushed] = []
+
+    def send(*words: Any) -> bool:
+        flushed.append(notify.flush())
+        return real(*words)
+
+    monkeypatch.setattr(outbox, "send", send)
+    one = notify.notifier(["ops"], ["all"])
+    assert one.send(notify.Message("it: failed", "text", "failure"), "failed") == []
+    assert len(server.got) == 1
+    assert [one.delivered for one in flushed] == [0]
+    assert "is being sent by another process" in flushed[0].notes[0]
+
+
 def test_the_next_run_sends_what_waits(server: Server, make: Make, tmp_path: Path) -> None:
     """A run with notifications first delivers what an earlier one could not."""
-    notify.queue("ops", notify.Message("old: failed", "text", "failure"))
-    notify.queue("gone", notify.Message("lost: failed", "text", "failure"))
+    outbox.queue("ops", notify.Message("old: failed", "text", "failure"))
+    outbox.queue("gone", notify.Message("lost: failed", "text", "failure"))
     words = ["run", str(make(code("1"))), "--out", str(tmp_path / "out")]
     assert cli([*words, "--notify", "ops", "--notify-on", "all"]) == 0
     assert [one["title"] for one in server.got] == ["old: failed", "work: ok"]

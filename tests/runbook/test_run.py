@@ -108,6 +108,7 @@ def test_the_record_of_a_good_run(make: Make, tmp_path: Path) -> None:
     assert watcher.seen[-1][1:] == (6, 6)
 
 
+@pytest.mark.alone
 def test_a_bad_name_is_refused_before_anything_starts(make: Make, tmp_path: Path) -> None:
     """An unknown parameter ends a whole process in under a second, without a trace."""
     path = make(parameters("image: str = 'a'"), LOAD)

@@ -31,9 +31,9 @@ def test_progress_bars_leave_their_last_state() -> None:
 
 def test_a_long_line_takes_no_time() -> None:
     """Two megabytes on one line are cleaned in linear time."""
-    begun = time.perf_counter()
+    begun = time.process_time()
     clean("x" * 2_000_000 + "\r" + "y" * 2_000_000)
-    assert time.perf_counter() - begun < 1.0
+    assert time.process_time() - begun < 1.0
 
 
 @given(st.text(alphabet="ab \n"))

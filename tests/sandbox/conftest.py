@@ -142,7 +142,7 @@ def victim() -> Iterator[Status]:
     cluster.down(name)
 
 
-def wait_for(what: Callable[[], T | None], *, seconds: float = 20, why: str = "") -> T:
+def wait_for(what: Callable[[], T | None], *, seconds: float = 90, why: str = "") -> T:
     """Return the first true value within the deadline."""
     deadline = time.monotonic() + seconds
     while True:

@@ -57,6 +57,7 @@ def test_running(sandbox: Status) -> None:
     assert sandbox.name in cluster.names()
 
 
+@pytest.mark.alone
 def test_second_up_changes_nothing_and_is_quick(sandbox: Status) -> None:
     """A second up gives the same status in under 0.3 s, and imports no Kubernetes client."""
     begin = time.monotonic()

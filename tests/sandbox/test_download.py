@@ -125,6 +125,7 @@ def test_silent_server_costs_seconds(tmp_path: Path, monkeypatch: pytest.MonkeyP
     assert time.monotonic() - begin < 2
 
 
+@pytest.mark.alone
 def test_slow_name_service_costs_seconds(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A name look-up that blocks does not block the download for long."""
     monkeypatch.setattr(download, "CONNECT_SECONDS", 0.1)

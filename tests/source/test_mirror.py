@@ -528,6 +528,7 @@ def test_fetches_at_the_same_time(repo: Repo) -> None:
     assert found == [repo.git("rev-parse", "HEAD")] * 4
 
 
+@pytest.mark.alone
 def test_it_is_quick(repo: Repo) -> None:
     """Opening, fetching and reading a small repository takes well below a second."""
     mirror = opened(repo)

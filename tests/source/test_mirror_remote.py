@@ -206,7 +206,7 @@ def test_silent_server(silent: int, mirrors: Path) -> None:
     began = time.monotonic()
     with pytest.raises(InputError, match="time-out") as caught:
         Mirror.open(Source(url)).fetch(timeout=1)
-    assert 0.9 < time.monotonic() - began < 8
+    assert 0.9 < time.monotonic() - began < 20
     assert caught.value.where == url
     assert caught.value.hint
     assert not list(mirrors.glob("*.git"))

@@ -486,11 +486,14 @@ def test_settings_in_the_mirror_do_not_count(desk: Desk, cast: Cast, mirrors: Pa
 
 
 def test_nothing_stays_behind(
-    desk: Desk, cast: Cast, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    desk: Desk,
+    cast: Cast,
+    tmp_path_factory: pytest.TempPathFactory,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """The keyring is a private folder, and is gone afterwards, also after a refusal."""
-    place = tmp_path / "temporary"
-    place.mkdir()
+    # Not below the test's own folder: gpg names a socket in the keyring, of 107 bytes at most.
+    place = tmp_path_factory.mktemp("t")
     monkeypatch.setattr("tempfile.tempdir", str(place))
     modes: list[int] = []
     real = Git.alone

@@ -1,0 +1,320 @@
+"""opslib seal check | status | reencrypt | backup: all that is sealed in a repository."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from opslib.cli.common import Context, Json, Kubeconfig, Trust, emit
+from opslib.cli.seal import Cert, ControllerName, ControllerNamespace, Keys
+from opslib.cli.seal_files import ClusterName
+
+if TYPE_CHECKING:
+    from opslib.seal.certificates import Certificate
+    from opslib.seal.pins import Pinned
+    from opslib.seal.privatekeys import PrivateKey
+    from opslib.seal.reencrypt import Anew, Renewed
+    from opslib.seal.sealed import Declared
+
+Paths = Annotated[
+    list[Path] | None, typer.Argument(help="Files and folders; default: this folder.")
+]
+
+
+def register(app: typer.Typer) -> None:
+    """Add the verbs to ``opslib seal``."""
+    app.command()(check)
+    app.command()(status)
+    app.command()(reencrypt)
+    app.command()(backup)
+
+
+def check(
+    paths: Paths = None,
+    cert: Cert = "",
+    keys: Keys = None,
+    strict: Annotated[
+        bool, typer.Option("--strict", help="Warnings fail too: old keys, values that are due.")
+    ] = False,
+    history: Annotated[
+        bool, typer.Option("--history/--no-history", help="Ask Git about values without notes.")
+    ] = True,
+    json: Json = False,
+) -> None:
+    """Say offline which sealed values would not unseal, and why; exit 1 if there is one.
+
+    For CI: it needs no cluster and no key. --cert and --recovery-private-key let it see more.
+    """
+    from opslib.seal import certificates, diagnose, fetching
+    from opslib.seal.past import labels_of
+    from opslib.seal.sealed import in_paths
+
+    objects = in_paths(paths or [Path()])
+    certificate = certificates.parse(fetching.fetch(cert), cert) if cert else None
+    clusters, everywhere = _pins()
+    known = diagnose.Knowledge(
+        keys=_private(keys),
+        certificate=certificate,
+        clusters=clusters,
+        everywhere=everywhere(objects),
+        past=labels_of(objects) if history else {},
+    )
+    found = diagnose.check(objects, known)
+    counts = Counter(one.severity for one in found)
+    values = sum(len(one.data) for one in objects)
+    lines = [str(one) for one in found if one.severity != "info"]
+    lines.append(
+        f"{len(objects)} SealedSecrets, {values} values: {counts['error']} errors,"
+        f" {counts['warning']} warnings"
+        + (f", {counts['info']} without notes" if counts["info"] else "")
+    )
+    document = {
+        "objects": len(objects),
+        "values": values,
+        "findings": [one.as_dict() for one in found],
+    }
+    emit(document, "\n".join(lines), as_json=json)
+    if counts["error"] or (strict and counts["warning"]):
+        raise typer.Exit(1)
+
+
+def status(
+    paths: Paths = None,
+    keys: Keys = None,
+    trust: Trust = None,
+    stale: Annotated[
+        bool, typer.Option("--stale", help="Only values of older or unknown keys.")
+    ] = False,
+    due: Annotated[bool, typer.Option("--due", help="Only values due at their source.")] = False,
+    strict: Annotated[bool, typer.Option("--strict", help="Exit 1 if a row is shown.")] = False,
+    json: Json = False,
+) -> None:
+    """Show for each sealed value: key, state, day, sealer, commit and signature, rotation."""
+    from opslib.seal import report
+    from opslib.seal.sealed import in_paths
+    from opslib.source.verify import verification
+    from opslib.view.text import clean, columns
+
+    objects = in_paths(paths or [Path()])
+    clusters, _ = _pins()
+    verify = verification("", trust or ())
+    sight = report.Sight(clusters, _private(keys), verify if verify.on else None)
+    rows = report.rows(objects, sight)
+    if stale or due:
+        old = {report.STALE, report.FOREIGN}
+        rows = [one for one in rows if (stale and one.state in old) or (due and one.due)]
+    table = [["VALUE", "STATE", "KEY", "SEALED", "BY", "COMMIT", "SIGNED", "ROTATE BY"]]
+    for one in rows:
+        signed = one.signed or one.problem or "-"
+        table.append(
+            [
+                f"{one.namespace}/{one.name} {one.key}",
+                one.state,
+                one.fingerprint[7:19] or "-",
+                one.sealed or "-",
+                one.by or one.author or "-",
+                one.commit[:12] or "-",
+                signed,
+                f"{one.rotate} (due)" if one.due else one.rotate or "-",
+            ]
+        )
+    counts = Counter(one.state for one in rows)
+    words = ", ".join(f"{count} {state}" for state, count in sorted(counts.items()))
+    lines = [*map(clean, columns(table)), f"{len(rows)} values: {words or 'none'}"]
+    emit({"values": [one.as_dict() for one in rows]}, "\n".join(lines), as_json=json)
+    if strict and rows:
+        raise typer.Exit(1)
+
+
+def reencrypt(
+    paths: Paths = None,
+    cert: Cert = "",
+    keys: Keys = None,
+    cluster: ClusterName = "",
+    everything: Annotated[
+        bool, typer.Option("--all", help="Also values of the present key.")
+    ] = False,
+    commit: Annotated[bool, typer.Option("--commit", help="Commit what was edited, once.")] = False,
+    dry: Annotated[bool, typer.Option("--dry-run", help="Say what would be edited.")] = False,
+    notes: Annotated[
+        bool, typer.Option("--notes/--no-notes", help="Write notes where there are none.")
+    ] = True,
+    rate: Annotated[
+        float, typer.Option("--rate", min=0.1, help="Requests a second to the controller.")
+    ] = 2.0,
+    controller_namespace: ControllerNamespace = "kube-system",
+    controller_name: ControllerName = "sealed-secrets-controller",
+    kubeconfig: Kubeconfig = None,
+    context: Context = None,
+    json: Json = False,
+) -> None:
+    """Seal all values of a repository anew for the newest key; everything else stays.
+
+    By the controller at its own pace, or offline with --recovery-private-key and --cert.
+    Nothing is written before everything is sealed.
+    """
+    from opslib.cli.common import bar
+    from opslib.cli.seal_work import Flags
+    from opslib.seal import reencrypt as work
+    from opslib.seal.sealed import in_paths
+
+    objects = in_paths(paths or [Path()])
+    flags = Flags(
+        merge_into=Path(objects[0].path) if objects else None,
+        cert=cert,
+        clusters=(cluster,) if cluster else (),
+        notes=notes,
+        controller_namespace=controller_namespace,
+        controller_name=controller_name,
+        kubeconfig=kubeconfig,
+        context=context,
+    )
+    (pinned, *_) = flags.chosen()
+    files = _of_cluster(objects, pinned)
+    certificate = flags.certificate(pinned)
+    anew = _anew(flags, pinned, _private(keys), certificate, rate)
+    with bar() as progress:
+        made = work.renew(
+            files,
+            anew,
+            certificate,
+            noting=flags.noting(),
+            everything=everything,
+            progress=progress,
+        )
+    head = "" if dry or not made else _written(made, certificate, commit=commit)
+    values = sum(one.values for one in made)
+    verb = "would be sealed" if dry else "sealed"
+    text = f"{values} values in {len(made)} of {len(files)} files {verb} anew for"
+    text = f"{text} {certificate.fingerprint}" + (f", commit {head[:12]}" if head else "")
+    document = {
+        "key": certificate.fingerprint,
+        "files": [{"path": str(one.path), "values": one.values} for one in made],
+        "values": values,
+        "written": not dry,
+        "commit": head,
+    }
+    emit(document, text, as_json=json)
+
+
+def backup(
+    keys: Annotated[list[Path], typer.Argument(help="Files of the backup: PEM, Secret or List.")],
+    repo: Annotated[
+        list[Path] | None, typer.Option("--in", help="Files and folders of Git. Repeatable.")
+    ] = None,
+    live: Annotated[
+        bool, typer.Option("--live", help="Also compare with the keys that the cluster has.")
+    ] = False,
+    controller_namespace: ControllerNamespace = "kube-system",
+    kubeconfig: Kubeconfig = None,
+    context: Context = None,
+    json: Json = False,
+) -> None:
+    """Prove that the backup opens every value that Git has; no key and no value is shown.
+
+    Exit 1 if a value cannot be opened, or the cluster has a key that the backup lacks.
+    """
+    from opslib.cli.common import cluster
+    from opslib.seal import backup as work
+    from opslib.seal import privatekeys
+    from opslib.seal.sealed import in_paths
+
+    objects = in_paths(repo or [Path()])
+    found = privatekeys.read(keys)
+    there = work.of_cluster(cluster(kubeconfig, context), controller_namespace) if live else ()
+    proof = work.prove(objects, found, there)
+    lines = [f"{one.fingerprint}  opens {one.values} values  {one.where}" for one in proof.held]
+    lines += [f"{one.where}: {one.subject} {one.key}: {one.why}" for one in proof.lost]
+    lines += [f"{one}  is a key of the cluster and not in the backup" for one in proof.unsaved]
+    lines += [f"{one}  is marked as compromised" for one in proof.compromised]
+    opened = proof.values - len(proof.lost)
+    lines.append(f"{opened} of {proof.values} values are opened by the backup")
+    emit(proof.as_dict(), "\n".join(lines), as_json=json)
+    if not proof.complete:
+        raise typer.Exit(1)
+
+
+def _pins() -> tuple[
+    Callable[[Declared], Sequence[Pinned]], Callable[[Sequence[Declared]], list[Pinned]]
+]:
+    """Return what tells the clusters of an object, and all clusters of the files' pins."""
+    from opslib.seal import pins
+
+    cache: dict[Path, pins.Pins] = {}
+
+    def of(one: Declared) -> pins.Pins:
+        folder = Path(one.path).resolve().parent
+        if folder not in cache:
+            cache[folder] = pins.find(folder)
+        return cache[folder]
+
+    def everywhere(objects: Sequence[Declared]) -> list[Pinned]:
+        return list({id(c): c for one in objects for c in of(one).clusters}.values())
+
+    return lambda one: of(one).of_file(Path(one.path)), everywhere
+
+
+def _private(keys: list[str] | None) -> dict[str, PrivateKey]:
+    from opslib.seal import privatekeys
+
+    return privatekeys.read([Path(name) for text in keys or () for name in text.split(",")])
+
+
+def _of_cluster(objects: Sequence[Declared], pinned: Pinned | None) -> list[Path]:
+    """Return the files that are for a cluster, each once."""
+    clusters, _ = _pins()
+    fits = [
+        Path(one.path)
+        for one in objects
+        if pinned is None or pinned.name in {c.name for c in clusters(one)}
+    ]
+    return list(dict.fromkeys(fits))
+
+
+def _anew(
+    flags: object,
+    pinned: Pinned | None,
+    keys: dict[str, PrivateKey],
+    certificate: Certificate,
+    rate: float,
+) -> Anew:
+    from opslib.cli.seal_work import Flags
+    from opslib.seal.reencrypt import by_keys
+
+    if keys:
+        return by_keys(keys, certificate)
+    assert isinstance(flags, Flags)  # noqa: S101  # its module is imported by the verb only
+    controller = flags.controller(pinned)
+    controller.per_second = rate
+    return lambda one: controller.rotate(one.manifest)
+
+
+def _written(made: Sequence[Renewed], certificate: Certificate, *, commit: bool) -> str:
+    """Write the files, and commit them where that is asked for; return the commit."""
+    from opslib.core.errors import InputError
+    from opslib.seal import reencrypt as work
+    from opslib.source.local import need_work_tree
+
+    if not commit:
+        work.write(made)
+        return ""
+    tree = need_work_tree(made[0].path)
+    paths = [one.path for one in made]
+    if dirty := tree.dirty(paths):
+        raise InputError(
+            "files to be sealed anew have changes that are not committed",
+            where=dirty[0],
+            hint="commit or put them aside first: this is to be one commit of its own",
+        )
+    work.write(made)
+    values = sum(one.values for one in made)
+    message = (
+        f"Seal {values} values anew for {certificate.fingerprint}\n\n"
+        f"The controller's key was renewed. Only ciphertexts and their notes change, in"
+        f" {len(made)} files.\n"
+    )
+    return tree.commit(paths, message)

@@ -1,0 +1,1 @@
+"""Secrets in Git: sealed for one cluster as Sealed Secrets does it; judged, edited, renewed."""

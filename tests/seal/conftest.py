@@ -1,0 +1,76 @@
+"""Keys that all tests of sealing share, and the program in this process."""
+
+from __future__ import annotations
+
+import io
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+from opslib.cli.main import run
+
+from . import parts
+from .parts import Pair
+
+
+@pytest.fixture(scope="session")
+def one() -> Pair:
+    """Return the key of a cluster."""
+    return parts.pair()
+
+
+@pytest.fixture(scope="session")
+def two() -> Pair:
+    """Return the key of another cluster."""
+    return parts.pair()
+
+
+@pytest.fixture
+def cert(one: Pair, tmp_path: Path) -> Path:
+    """Return a file with the certificate."""
+    path = tmp_path / "cert.pem"
+    path.write_bytes(one.cert)
+    return path
+
+
+@pytest.fixture
+def key(one: Pair, tmp_path: Path) -> Path:
+    """Return a file with the private key."""
+    path = tmp_path / "key.pem"
+    path.write_bytes(one.pem)
+    return path
+
+
+@dataclass(frozen=True)
+class Ended:
+    """What a verb did."""
+
+    code: int
+    out: str
+    err: str
+
+
+Verb = Callable[..., Ended]
+
+
+@pytest.fixture
+def seal(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> Verb:
+    """Run ``opslib seal`` in this process, in a folder of its own, without a kubeconfig."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("KUBECONFIG", "")
+    monkeypatch.setenv("HOME", str(tmp_path / "home"))
+
+    def verb(*words: str | Path, stdin: bytes = b"") -> Ended:
+        capfd.readouterr()
+        with monkeypatch.context() as patch:
+            patch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(stdin)))
+            code = run(["seal", *map(str, words)])
+        told = capfd.readouterr()
+        return Ended(code, told.out, told.err)
+
+    return verb
