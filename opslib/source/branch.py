@@ -131,7 +131,8 @@ def commit_files(
 def write_patch(mirror: Mirror, made: Committed, folder: Path) -> Path:
     """Write a commit as a file for ``git am``, and return it. Only its owner can read it."""
     git, _ = _place(mirror)
-    options = ("--stdout", "--no-signature", "--binary", "--full-index", "--no-ext-diff")
+    options = ("--stdout", "--no-signature", "--binary", "--full-index", "--no-ext-diff",
+               "--no-textconv")  # fmt: skip
     done = _run(git, "format-patch", "-1", *options, made.commit)
     path = private_dir(folder) / f"{made.branch.replace('/', '-')}.patch"
     write_atomic(path, done.out, mode=0o600)

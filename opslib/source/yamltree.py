@@ -107,6 +107,18 @@ def _line_starts(text: str) -> list[int]:
     return [0, *(found.end() for found in re.finditer("\r\n|[\n\r\x85\u2028\u2029]", text))]
 
 
+_TABS = re.compile(r"(?<=[:-])[ \t]*\t[ \t]*|[ \t]*\t[ \t]*(?=#|\r?$)", re.MULTILINE)
+"""Tabs between tokens, which libyaml takes and PyYAML's own scanner does not."""
+
+
+def _plain_tabs(text: str) -> str:
+    """Return a text of the same length and structure that PyYAML's own scanner reads."""
+    plain = _plain_json(text)
+    if "\t" not in plain:
+        return plain
+    return _TABS.sub(lambda found: " " * len(found[0]), plain)
+
+
 def _plain_json(text: str) -> str:
     """Return a text of the same length in which JSON's tabs are spaces: YAML forbids them."""
     if "\t" in text and text.lstrip("\ufeff \t\r\n").startswith("{"):
@@ -207,7 +219,7 @@ class Tree:
 
     def _parse(self) -> Node | None:
         loader: Any = yaml.SafeLoader  # its marks count the characters of the text
-        self._events = iter(yaml.parse(_plain_json(self.text), Loader=loader))
+        self._events = iter(yaml.parse(_plain_tabs(self.text), Loader=loader))
         event: Any
         for event in self._events:
             if isinstance(event, ev.DocumentStartEvent):

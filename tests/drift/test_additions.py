@@ -308,7 +308,7 @@ def _marked(name: str, **spec: Any) -> bytes:
 
 def test_alike_are_objects_that_differ_by_their_names_only() -> None:
     """Another value, another owner or another field is another mark; a number alone, too."""
-    assert _marked("web-1") == _marked("web-23") == _marked("shop")
+    assert _marked("web-1") == _marked("web-23") == _marked("till")
     assert _marked("web-1", grace=30) != _marked("web-1", grace=31)
     assert _marked("web-1", grace="30") != _marked("web-1", grace="31")
     assert _marked("web-1", host=True) != _marked("web-1")

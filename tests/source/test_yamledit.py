@@ -21,6 +21,7 @@ CASES: list[tuple[str, dict[str, Any], str]] = [
     ("a:  # c\n  b: 1\n  # d\nz: 1\n", {"a": "x", "z": 1}, "a: x  # c\n  # d\nz: 1\n"),
     ("a: |  # t\n  x\n  w\nb: 1\n", {"a": "x\nv\n", "b": 1}, "a: |  # t\n  x\n  v\nb: 1\n"),
     ("a: >-\n  x\n  w\nb: 1\n", {"a": "z", "b": 1}, "a: z\nb: 1\n"),
+    ("a: x\t# tab\nb:\t1\n", {"a": "z", "b": 2}, "a: z\t# tab\nb:\t2\n"),
     ("l: {a: 'b', c: 1} # x\n", {"l": {"a": "yes", "c": 2}}, "l: {a: 'yes', c: 2} # x\n"),
     ("l: {a: b}\n", {"l": {"a": "b", "c": "d"}}, "l: {a: b, c: d}\n"),
     ("l: {a: b, c: d}\n", {"l": {"c": "d"}}, "l: {c: d}\n"),
