@@ -9,8 +9,10 @@ from typing import Any
 
 from opslib.core.errors import OpslibError
 from opslib.core.model import Manifest, ResourceKey, group_of
+from opslib.drift.reading import read_one
 from opslib.kube.client import Cluster
 from opslib.kube.discovery import Discovery
+from opslib.kube.errors import ApiError
 from opslib.reconcile.app import SYSTEM_NAMESPACE, App
 from opslib.reconcile.inventory import read_inventory
 from opslib.reconcile.judge import Prepared
@@ -40,6 +42,7 @@ _SYSTEM = frozenset(
 
 _OPENSHIFT = frozenset({("ServiceAccount", "builder"), ("ServiceAccount", "deployer")})
 _ACCOUNT = "kubernetes.io/service-account.name"
+_TOKENS = frozenset({"kubernetes.io/service-account-token", "kubernetes.io/dockercfg"})
 _KITS_OWN = re.compile(r"(inventory|status|trials|loop)-[a-z0-9-]+")
 _ISSUER = re.compile(r"cert-manager\.io/(cluster-)?issuer")
 
@@ -73,6 +76,11 @@ class Belongs:
         self._discovery = discovery
         live = {str(m["metadata"].get("uid")): key for key, m in prepared.live.items()}
         self._uids = {**live, **uids}
+        of_kind = ("apps", "StatefulSet")
+        others = (one for one in uids.values() if (one.group, one.kind) == of_kind)
+        # Of those that an operator made, the templates are not known; their names are.
+        declared = prepared.desired.keys
+        self._stateful = sorted(one for one in others if one not in declared)
         manifests = [target.resource.manifest for target in prepared.desired.targets]
         self._claims = tuple(_claims(manifests))
         self._made = dict(_made(manifests))
@@ -102,15 +110,22 @@ class Belongs:
             return True
         return key.kind == "Secret" and self._token(key, metadata)
 
-    @staticmethod
-    def _token(key: ResourceKey, metadata: Mapping[str, Any]) -> bool:
+    def _token(self, key: ResourceKey, metadata: Mapping[str, Any]) -> bool:
         """Tell whether a Secret is the token that the server made for a ServiceAccount.
 
+        The server itself deletes a Secret of this type whose account is not there.
         https://kubernetes.io/docs/reference/access-authn-authz/service-accounts-admin/
         """
         account = (metadata.get("annotations") or {}).get(_ACCOUNT)
         made = re.compile(rf"{re.escape(str(account))}-(token|dockercfg)-[a-z0-9]{{5}}")
-        return bool(account and made.fullmatch(key.name))
+        if not account or not made.fullmatch(key.name):
+            return False
+        path = f"/api/v1/namespaces/{key.namespace}/secrets/{key.name}"
+        try:
+            live = read_one(self._cluster, path)
+        except ApiError:
+            return False
+        return live is None or str(live.get("type")) in _TOKENS
 
     def _explained(self, key: ResourceKey, metadata: Mapping[str, Any]) -> str:
         labels = metadata.get("labels") or {}
@@ -122,6 +137,10 @@ class Belongs:
             for namespace, pattern, name in self._claims:
                 if namespace == key.namespace and pattern.fullmatch(key.name):
                     return f"it is a volume of StatefulSet {name}"
+            for owner in self._stateful:
+                volume = re.compile(rf".+-{re.escape(owner.name)}-\d+")
+                if owner.namespace == key.namespace and volume.fullmatch(key.name):
+                    return f"it is a volume of StatefulSet {owner.name}"
         return ""
 
     def _applied(self, key: ResourceKey, metadata: Mapping[str, Any]) -> Verdict | None:
@@ -151,19 +170,13 @@ class Belongs:
         for reference in metadata.get("ownerReferences") or ():
             kind, name = str(reference.get("kind")), str(reference.get("name"))
             group = group_of(str(reference.get("apiVersion", "")))
-            if not self._makes(group, kind, key, controller=bool(reference.get("controller"))):
+            if not _makes(group, kind, key):
                 notes.append(f"{kind} {name}, its owner, makes no {key.kind}")
             elif self._exists(reference, key.namespace):
                 return _QUIET
             else:
                 notes.append(f"{kind} {name}, its owner, does not exist")
         return Verdict(note="; ".join(notes))
-
-    @staticmethod
-    def _makes(group: str, kind: str, child: ResourceKey, *, controller: bool) -> bool:
-        if _built_in(group) and _built_in(child.group):
-            return kind in _CHILDREN.get(child.kind, frozenset())
-        return controller or not _built_in(group)
 
     def _exists(self, reference: Mapping[str, Any], namespace: str) -> bool:
         """Tell whether an owner is there: it was listed, or it is found by its name."""
@@ -181,10 +194,17 @@ class Belongs:
         if found is None:
             return False
         try:
-            live = self._cluster.find(found.path(namespace, name))
-        except OpslibError:
+            live = read_one(self._cluster, found.path(namespace, name))
+        except ApiError:
             return True  # it may not be read: what it owns is left out of suspicion
         return live is not None and str(live["metadata"].get("uid")) == uid
+
+
+def _makes(group: str, kind: str, child: ResourceKey) -> bool:
+    """Tell whether an owner may be one that makes such objects; of custom ones nothing is known."""
+    if _built_in(group) and _built_in(child.group):
+        return kind in _CHILDREN.get(child.kind, frozenset())
+    return True
 
 
 def _built_in(group: str) -> bool:

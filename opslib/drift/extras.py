@@ -15,6 +15,7 @@ from typing import Any
 from opslib.core.model import Manifest, ResourceKey
 from opslib.drift.belongs import Belongs
 from opslib.drift.model import Difference, Drift, Plane, Unread
+from opslib.drift.reading import read_one
 from opslib.kube.client import METADATA, NAMES, Cluster
 from opslib.kube.discovery import Discovery, Kind
 from opslib.kube.errors import ApiError
@@ -157,7 +158,7 @@ class _Lists:
         found: list[Row] = []
         for name in names:
             try:
-                live = self._cluster.find(kind.path(namespace, name))
+                live = read_one(self._cluster, kind.path(namespace, name))
             except ApiError as error:
                 self._found.unread.append(Unread(f"{_name(kind)} {namespace}/{name}", error.what))
                 continue
@@ -232,7 +233,7 @@ def _read(cluster: Cluster, row: Row) -> Manifest | None:
     key, kind, metadata = row
     path = kind.path(key.namespace, key.name)
     try:
-        live: Manifest | None = retrying(lambda: cluster.find(path), seconds=_SECONDS)
+        live = read_one(cluster, path)
     except ApiError:
         return None  # listing is allowed, reading one is not
     return live if live and live["metadata"]["uid"] == metadata["uid"] else None

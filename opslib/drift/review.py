@@ -173,7 +173,7 @@ def _choose(session: Session, revision: Revision | None) -> _Chosen:
     except OpslibError:
         text = f"the last applied commit {applied[:12]} is not in the source: its head is reviewed"
         return _Chosen(head, rules, (text,))
-    return _Chosen(last, rules, (_pending(session, last, head),))
+    return _Chosen(last, rules, tuple(filter(None, (_pending(session, last, head),))))
 
 
 def _rules(session: Session, revision: Revision) -> tuple[Rule, ...]:
@@ -181,7 +181,7 @@ def _rules(session: Session, revision: Revision) -> tuple[Rule, ...]:
 
 
 def _pending(session: Session, last: Revision, head: Revision) -> str:
-    """Say how many commits of the app's folder the cluster does not have yet."""
+    """Say how many commits of the app's folder the cluster does not have yet; "" for none."""
     mirror = session.mirror
     if not mirror.is_ancestor(last.commit, head.commit):
         return f"what is applied ({last.short}) is not in the history of {head.short}"
@@ -190,6 +190,8 @@ def _pending(session: Session, last: Revision, head: Revision) -> str:
         if mirror.is_ancestor(one.commit, last.commit):
             break
         count += 1
+    if not count:
+        return ""
     many = f"{count} or more" if count == MOST_PENDING else str(count)
     are = "commit is" if count == 1 else "commits are"
     return f"{many} {are} not applied yet: {head.short} is the newest"

@@ -12,23 +12,22 @@ from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from typing import Any
 
-from opslib.core.errors import OpslibError
 from opslib.core.model import Manifest, ResourceKey
 from opslib.drift.additions import Fields, Owner, entries_of
 from opslib.drift.model import Difference, Drift, Plane, Unread
 from opslib.drift.planes import Looked
+from opslib.drift.reading import read_one
 from opslib.kube.client import Cluster
 from opslib.kube.discovery import Discovery
+from opslib.kube.errors import ApiError
 from opslib.reconcile.desired import Target
 from opslib.reconcile.diff import show
 from opslib.reconcile.fieldpath import Place
 from opslib.reconcile.judge import Prepared
 from opslib.reconcile.mask import token
-from opslib.reconcile.retry import retrying
 
 SEALED = ("bitnami.com", "SealedSecret")
 _SEALED = "<sealed in Git>"
-_SECONDS = 5.0
 
 
 def sealed_drifts(cluster: Cluster, discovery: Discovery, prepared: Prepared) -> Looked:
@@ -42,8 +41,8 @@ def sealed_drifts(cluster: Cluster, discovery: Discovery, prepared: Prepared) ->
             continue
         path = kind.path(key.namespace, key.name)
         try:
-            live = retrying(lambda: cluster.find(path), seconds=_SECONDS)  # noqa: B023  # called here
-        except OpslibError as error:
+            live = read_one(cluster, path)
+        except ApiError as error:
             unread.append(Unread(f"Secret {key.namespace}/{key.name}", error.what))
             continue
         drifts += _compare(target, sealed, live)

@@ -36,7 +36,7 @@ class Teller:
     def __init__(self, prepared: Prepared, forbidden: Mapping[str, str]) -> None:
         self._prepared = prepared
         self._manager = prepared.app.manager
-        self._no_scalers = any(path.endswith("/horizontalpodautoscalers") for path in forbidden)
+        self._forbidden = forbidden
 
     def body(self, target: Target, live: Manifest) -> Manifest:
         """Return the declaration of an object as it is sent."""
@@ -99,7 +99,10 @@ class Teller:
 
     def _scaled(self, place: Place) -> str:
         """Say that replicas may be an autoscaler's, where these may not be read."""
-        return _MAYBE_SCALED if self._no_scalers and place == ("spec", "replicas") else ""
+        if place != ("spec", "replicas"):
+            return ""
+        hidden = any(path.endswith("/horizontalpodautoscalers") for path in self._forbidden)
+        return _MAYBE_SCALED if hidden else ""
 
     def _drift(
         self,

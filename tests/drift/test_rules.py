@@ -69,6 +69,8 @@ def test_what_is_not_applied_yet_is_no_drift(scene: Scene) -> None:
     """The last applied commit counts; newer ones are counted, and their rules hold already."""
     scene.apply(c1=config_map("c1", a="1"), c2=config_map("c2", a="1"))
     first = scene.session.fetch()
+    scene.repository.commit({"elsewhere/notes.md": "not of this app"})
+    assert not any("not applied yet" in line for line in scene.review().warnings)
     scene.edit("configmaps", "c1", {"data": {"a": "9"}})
     scene.edit("configmaps", "c2", {"data": {"a": "9"}})
     scene.commit(c1=config_map("c1", a="2"), c3=config_map("c3", a="1"))
