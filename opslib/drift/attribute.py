@@ -53,7 +53,7 @@ def attribute(
     tracks = {case.track.key: case.track for case in cases.values()}
     coverage = Coverage()
     if source is not None and tracks:
-        coverage = Replay(tracks_named(tracks.values(), _plurals(kinds))).read(source)
+        coverage = Replay(tracks_named(tracks.values(), plurals(kinds))).read(source)
     horizon = Horizon(coverage, needed)
     told = tuple(
         _told(one, cases[number], horizon, app_manager) if number in cases else one
@@ -118,7 +118,7 @@ def _why_without(drift: Drift, case: Case, candidates: Any) -> str:
     return "no manager but the app's own has this field"
 
 
-def _plurals(kinds: Kinds) -> Callable[[ResourceKey], str]:
+def plurals(kinds: Kinds) -> Callable[[ResourceKey], str]:
     """Return what gives the name of a kind's resource in the API."""
     known: Mapping[Any, Any] = kinds.all() if isinstance(kinds, Discovery) else kinds or {}
     names = {(one.group, one.kind): one.plural for one in reversed(list(known.values()))}

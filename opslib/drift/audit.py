@@ -2,7 +2,8 @@
 
 It comes from a file with its rotated siblings, a folder that a webhook sink writes into, or a
 command that prints it. What cannot be read is never taken for "nothing happened": where lines
-are cut, files are missing or the log ends too early, the coverage says so.
+are cut, files are missing or the log ends too early, the coverage says so. One thing leaves no
+trace: whole lines that somebody took out of the middle of a file.
 https://kubernetes.io/docs/tasks/debug/debug-cluster/audit/
 """
 
@@ -20,6 +21,7 @@ import orjson
 from opslib.core.errors import OpslibError
 from opslib.drift.auditfiles import LogFile, command_stream, log_files
 from opslib.drift.moments import Moment, moment_of, shown, shown_exactly
+from opslib.drift.request import WRITES, coherent
 
 CHUNK = 1 << 20
 MAX_LINE = 32 << 20
@@ -116,6 +118,9 @@ class Scan:
                     continue
                 for event in events:
                     self._sees(event)
+                    if event.get("verb") in WRITES and not coherent(event):
+                        self.coverage.broken += 1
+                        self._tear()
                     yield event
         except (OSError, EOFError, OpslibError) as error:
             what = getattr(error, "strerror", None) or getattr(error, "what", None) or error

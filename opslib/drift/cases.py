@@ -9,7 +9,7 @@ from typing import Any
 from opslib.core.errors import InputError
 from opslib.core.model import Manifest, ResourceKey
 from opslib.drift.model import Difference, Drift, Plane
-from opslib.drift.replay import Track
+from opslib.drift.track import Track
 from opslib.drift.wants import Want, is_builtin, leaves
 from opslib.reconcile.diff import Step
 from opslib.reconcile.fieldpath import FieldPath, parse_path, places, value_at

@@ -8,8 +8,8 @@ from typing import NamedTuple
 
 from opslib.drift.cases import Case
 from opslib.drift.model import Drift, Fight
-from opslib.drift.replay import Write
 from opslib.drift.setters import by_time
+from opslib.drift.track import Write
 from opslib.drift.wants import NO_NO, NO_YES, YES_NO, YES_YES
 
 LEAST = 3

@@ -73,6 +73,29 @@ def refutes_merge(live: Manifest | None, request: Request) -> Moment:
     return max(times, default=0)
 
 
+def is_alone(request: Request, want: Want) -> bool:
+    """Tell whether a patch sets this field and mentions nothing else but what names its items."""
+    if request.verb != "patch" or request.subresource or request.mutated or request.webhooks:
+        return False
+    if not request.finished or not want.present or want.member:
+        return False
+    node = request.body
+    if isinstance(node, list):
+        pointer = "".join(f"/{str(s).replace('~', '~0').replace('/', '~1')}" for s in want.place)
+        changes = [o for o in node if isinstance(o, dict) and o.get("op") != "test"]
+        return len(changes) == 1 and changes[0].get("path") == pointer
+    for step in want.place:
+        if isinstance(node, list):
+            if len(node) != 1 or not isinstance(step, tuple) or not isinstance(node[0], dict):
+                return False
+            node = {k: v for k, v in node[0].items() if (k, v) not in step}
+            continue
+        if not isinstance(node, dict) or list(node) != [step]:
+            return False
+        node = node[step]
+    return node is not None and not isinstance(node, dict | list)
+
+
 def _loses(fields: Any, node: Any, *, in_list: bool) -> bool:
     """Tell whether a merge patch would take away something of a set of fields in a list."""
     if not isinstance(fields, dict):

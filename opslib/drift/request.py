@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
-from urllib.parse import parse_qs, urlsplit
+from urllib.parse import parse_qs, unquote, urlsplit
 
 from opslib.drift.model import Actor
 from opslib.drift.moments import Moment, moment_of
@@ -107,6 +107,21 @@ def request_of(event: Mapping[str, Any]) -> Request | None:
         webhooks=_webhooks(event),
         finished=event.get("stage") in _ENDED and 0 < code < 300 and trial is False,
     )
+
+
+def coherent(event: Mapping[str, Any]) -> bool:
+    """Tell whether the parts of an event are about one object.
+
+    They are not where a piece of a file is lost, and a line goes on with the end of another.
+    """
+    what, body = _mapping(event.get("objectRef")), _mapping(event.get("requestObject"))
+    name, uri = what.get("name"), event.get("requestURI")
+    if not name or not isinstance(name, str) or not isinstance(uri, str):
+        return True
+    inside = _mapping(body.get("metadata")).get("name")
+    if event.get("verb") != "create" and f"/{name}" not in unquote(uri):
+        return False
+    return not isinstance(inside, str) or inside in {"", name}
 
 
 def _trial(event: Mapping[str, Any], query: Mapping[str, str]) -> bool | None:

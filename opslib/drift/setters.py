@@ -13,7 +13,7 @@ from itertools import permutations
 from typing import NamedTuple
 
 from opslib.drift.moments import Moment
-from opslib.drift.replay import Write
+from opslib.drift.track import Write
 from opslib.drift.wants import NO_NO, NO_YES, YES_NO, YES_YES
 
 BEFORE = -1

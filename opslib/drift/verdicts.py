@@ -9,10 +9,10 @@ from opslib.drift.audit import Coverage
 from opslib.drift.cases import Case
 from opslib.drift.model import Actor
 from opslib.drift.moments import SECOND, Moment, shown
-from opslib.drift.owners import agrees, contradictions
+from opslib.drift.owners import agrees, changed_it, contradictions
 from opslib.drift.refute import held_since
-from opslib.drift.replay import FOREVER, Track, Write
 from opslib.drift.setters import BEFORE, UNLOGGED, Setters, State, Step, by_time, follow
+from opslib.drift.track import FOREVER, Track, Write
 from opslib.drift.wants import (
     CAN,
     LEAVE,
@@ -158,6 +158,8 @@ def resolved(track: Track, life: Life, number: int) -> list[Effect]:
             if silent and before:
                 effect = joined(effect, want.reset)
             applied[write.manager] = not silent
+        if not life.created and effect == SET and changed_it(track, number, write):
+            effect = Effect(NO_YES, NO_YES)
         late = write.received // SECOND > held // SECOND
         found.append(LEAVE if trusted and late else effect)
     return found
@@ -199,7 +201,7 @@ def _likely(
     """Return the write that fits best: the one after which the value stayed, as far as known."""
     has, chosen = False, None
     for number, effect in enumerate(effects):
-        sets = effect.plain & SET.plain == effect.plain
+        sets = effect.plain & NO_YES and not effect.plain & YES_NO
         if sets and not has:
             has, chosen = True, number
         elif not effect.plain & YES_YES:

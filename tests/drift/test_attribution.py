@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import json
 import random
 from collections import Counter
 from collections.abc import Iterator, Sequence
@@ -203,11 +204,7 @@ def test_three_hundred_edits(
     cut = tmp_path / "cut.log"
     counts: Counter[str] = Counter()
     for _ in range(40):
-        one, other = sorted(stage.chance.randrange(len(whole)) for _ in range(2))
-        part = stage.chance.choice(
-            [whole[one:], whole[:other], whole[one:other], whole[:one] + whole[other:]]
-        )
-        cut.write_bytes(part)
+        cut.write_bytes(_cut(whole, stage.chance))
         counts.update(_judged(ask(log=cut)[0], cases))
     print(f"with the log cut at 40 places: {dict(counts)}")
     assert not counts["WRONG CERTAIN"]
@@ -220,6 +217,21 @@ def _own_lines(log: Path, namespace: str) -> bytes:
         with one.open() as stream:
             found += [line for line in stream if namespace.encode() in line]
     return b"".join(found)
+
+
+def _cut(whole: bytes, chance: random.Random) -> bytes:
+    """Cut a log at its beginning, its end, both, or take a piece out of its middle.
+
+    Such a piece leaves half a line, as far as the halves do not happen to make a whole one.
+    """
+    low, high = sorted(chance.randrange(len(whole)) for _ in range(2))
+    start, end = whole.rfind(b"\n", 0, low) + 1, whole.find(b"\n", high)
+    parts = [whole[low:], whole[:high], whole[low:high]]
+    try:
+        json.loads(whole[start:low] + whole[high:end])
+    except ValueError:
+        parts.append(whole[:low] + whole[high:])
+    return chance.choice(parts)
 
 
 def _edit_much(stage: Stage) -> None:

@@ -8,6 +8,7 @@ import random
 import subprocess
 import sys
 from collections.abc import Callable
+from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -17,6 +18,7 @@ import pytest
 from opslib.drift import audit
 from opslib.drift.attribute import attribute
 from opslib.drift.audit import AuditSource, Scan
+from opslib.drift.entries import entries
 from opslib.drift.model import Attribution, Confidence, Difference, Drift, Fight, Plane
 
 from .histories import BEGIN, KEY, History, _stamp
@@ -201,8 +203,13 @@ def test_what_is_not_certain(made: Made, tmp_path: Path) -> None:
     late = told(events[:-1])
     assert late.attribution.confidence is LIKELY
     assert "before the object was read" in late.attribution.why
-    assert told(events[2:]).attribution.confidence is LIKELY
+    # Managed fields say that this very write changed this very field, so nobody did before.
+    assert told(events[2:]).attribution.confidence is CERTAIN
+    more = json.loads(json.dumps(events[2:]))
+    more[0]["requestObject"]["data"]["b"] = "x"
+    assert told(more).attribution.confidence is LIKELY
     made.tracked = False
+    assert told(events[2:]).attribution.confidence is LIKELY
     bare = json.loads(json.dumps(events))
     bare.insert(3, {**events[2], "auditID": "more", "user": {"username": "bob"}})
     del bare[3]["requestObject"]
@@ -318,6 +325,22 @@ def test_a_large_log_is_streamed(made: Made, tmp_path: Path) -> None:
     assert user == "alice"
     assert grown < 60
     assert size / busy > 40
+
+
+def test_entries_for_a_ticket(made: Made, tmp_path: Path) -> None:
+    """The writes to the objects are returned as the log has them; of Secrets without bodies."""
+    log = tmp_path / "audit.log"
+    log.write_bytes(lines(made.events()))
+    drift = Drift(Plane.OBJECTS, Difference.CHANGED, KEY, "data.a", "plain", "red")
+    found = entries([drift], {}, log)
+    assert [one["verb"] for one in found] == ["patch", "patch"]
+    assert "requestObject" in found[0]
+    assert entries([drift], {}, None) == []
+    log.write_bytes(log.read_bytes().replace(b'"configmaps"', b'"secrets"'))
+    secret = replace(KEY, kind="Secret")
+    found = entries([replace(drift, key=secret)], {}, log)
+    assert len(found) == 2
+    assert "red" not in str(found)
 
 
 def test_a_scan_counts(made: Made, tmp_path: Path) -> None:

@@ -75,7 +75,7 @@ def _histories(number: int, folder: Path, *, spoil: bool) -> Counter[str]:
 
 def test_a_whole_log(tmp_path: Path) -> None:
     """With a whole log nearly everything is certain, and all of that is right."""
-    counts = _histories(400, tmp_path, spoil=False)
+    counts = _histories(300, tmp_path, spoil=False)
     print(f"\nwhole logs: {dict(counts)}")
     assert not counts["WRONG CERTAIN"]
     assert counts["certain"] > 0.9 * counts.total()
@@ -83,7 +83,7 @@ def test_a_whole_log(tmp_path: Path) -> None:
 
 def test_spoiled_logs(tmp_path: Path) -> None:
     """However a log is cut, torn, rotated, doubled or out of order: nothing certain is wrong."""
-    counts = _histories(1500, tmp_path, spoil=True)
+    counts = _histories(1200, tmp_path, spoil=True)
     print(f"\nspoiled logs: {dict(counts)}")
     assert not counts["WRONG CERTAIN"]
     assert counts["certain"] > 0.2 * counts.total()
