@@ -18,12 +18,13 @@ from typing import Any
 import pytest
 
 from opslib.kube.client import Cluster, connect
-from opslib.sandbox import binaries, cluster
+from opslib.sandbox import binaries, cluster, tools
 from opslib.sandbox.cluster import Status
 from opslib.source.example import create_example
 
 pytest_plugins = ("workers",)
 _STARTED = time.monotonic()
+_SEAL = Path(__file__).resolve().parent / "seal"
 _RUNS = Path(tempfile.gettempdir()) / f"opslib-tests-{os.getuid()}"
 
 
@@ -63,22 +64,31 @@ class _Lines:
 
 
 def pytest_collection_finish(session: pytest.Session) -> None:
-    """Get the control plane's programs before the first test: a build outlasts a test's time."""
+    """Get the programs before the first test: a build outlasts a test's time."""
     if session.config.option.collectonly:
         return
     if any("sandbox" in getattr(item, "fixturenames", ()) for item in session.items):
-        _programs(session.config)
+        _control_plane(session.config)
+    if any(item.path.is_relative_to(_SEAL) for item in session.items):
+        _sealed_secrets(session.config)
 
 
 @pytest.hookimpl(optionalhook=True)
 def pytest_xdist_setupnodes(config: pytest.Config) -> None:
     """Get them where a person sees it, before two processes look for them."""
-    _programs(config)
+    folders = [(config.invocation_params.dir / argument).resolve() for argument in config.args]
+    _control_plane(config)
+    if any(_SEAL.is_relative_to(one) or one.is_relative_to(_SEAL) for one in folders):
+        _sealed_secrets(config)
 
 
-def _programs(config: pytest.Config) -> None:
+def _control_plane(config: pytest.Config) -> None:
     binaries.resolve(_Lines(config))
     binaries.own_kubectl(_Lines(config))
+
+
+def _sealed_secrets(config: pytest.Config) -> None:
+    binaries.programs([tools.KUBESEAL, tools.SEALED_SECRETS_CONTROLLER], _Lines(config))
 
 
 @pytest.fixture(scope="session")

@@ -143,7 +143,13 @@ def is_weak(text: str) -> bool:
 
 
 def _text(value: str | bytes | None) -> str:
-    return value.decode(errors="replace") if isinstance(value, bytes) else value or ""
+    """Return a value as it is sought; bytes that are no text as base64, as manifests show them."""
+    if not isinstance(value, bytes):
+        return value or ""
+    try:
+        return value.decode()
+    except UnicodeDecodeError:
+        return base64.b64encode(value[:MOST_BYTES]).decode()
 
 
 def _clean(label: str) -> str:

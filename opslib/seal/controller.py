@@ -150,13 +150,13 @@ class Controller:
         """Say what an answer means that came from the proxy or the controller."""
         if error.code in {502, 503, 504}:
             return InputError(
-                f"the controller does not answer: {what}",
+                f"the controller does not answer, so {what}: {error.what}",
                 where=self._place,
                 hint="see that its pod is ready and its Service has endpoints, or use --cert FILE",
             )
         if error.code == 403:
             return InputError(
-                f"the API server forbids the way to the controller: {what}",
+                f"the API server forbids the way to the controller, so {what}",
                 where=self._place,
                 expected="the right to get (and create) services/proxy in its namespace",
                 hint="the role sealed-secrets-service-proxier gives it; or use --cert FILE",

@@ -6,7 +6,6 @@ copies, hashes, iteration. A traceback with local variables shows that repr fail
 
 from __future__ import annotations
 
-import base64
 import hmac
 import sys
 from collections.abc import Callable
@@ -39,12 +38,7 @@ class SecretBytes:
         return work(self._value)
 
     def _note(self) -> None:
-        """Note the value for the masks of records; binary ones in the form they are shown in."""
-        try:
-            text = self._value.decode()
-        except UnicodeDecodeError:
-            text = base64.b64encode(self._value).decode()
-        secrecy.note(text, self.label)
+        secrecy.note(self._value, self.label)
 
     def __len__(self) -> int:
         return len(self._value)

@@ -50,7 +50,7 @@ CHANGES = st.builds(
 PLANS = st.lists(CHANGES, max_size=3, unique_by=lambda one: one.key)
 
 
-@settings(max_examples=400, deadline=None)
+@settings(max_examples=200, deadline=None)
 @given(PLANS, PLANS)
 def test_parts_say_what_same_as_says(approved: list[Change], fresh: list[Change]) -> None:
     """A plan is covered exactly when each change that writes is the same as an approved one."""

@@ -96,21 +96,11 @@ def wait_for(condition: Callable[[], Any], what: str, seconds: float = 90.0) -> 
     raise AssertionError(f"{what} did not happen within {seconds} s")
 
 
-class Runner:
-    """A process that runs one notebook, as the command line would."""
+class Watched:
+    """A run that goes on in another process, by what its record shows."""
 
-    def __init__(self, notebook: Path, out: Path, temporary: Path, **options: Any) -> None:
+    def __init__(self, out: Path) -> None:
         self.out = out
-        self.process = subprocess.Popen(
-            [sys.executable, HERE / "runner.py", notebook, out, json.dumps(options)],
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            env={
-                **os.environ,
-                "PYTHONWARNINGS": "error::ResourceWarning",
-                "TMPDIR": str(temporary),
-            },
-        )
 
     def folder(self) -> Path:
         """Return the record's folder, once it is there."""
@@ -137,8 +127,29 @@ class Runner:
 
     def said(self, word: str) -> None:
         """Wait until a cell has printed the word, as the partial record shows."""
+        wait_for(lambda: self.printed(word), f"the word {word}")
+
+    def printed(self, word: str) -> bool:
+        """Tell whether a cell has printed the word."""
         record = self.folder() / "record.ipynb"
-        wait_for(lambda: record.exists() and word in str(_printed(record)), f"the word {word}")
+        return record.exists() and word in str(_printed(record))
+
+
+class Runner(Watched):
+    """A process that runs one notebook, as the command line would."""
+
+    def __init__(self, notebook: Path, out: Path, temporary: Path, **options: Any) -> None:
+        super().__init__(out)
+        self.process = subprocess.Popen(
+            [sys.executable, HERE / "runner.py", notebook, out, json.dumps(options)],
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            env={
+                **os.environ,
+                "PYTHONWARNINGS": "error::ResourceWarning",
+                "TMPDIR": str(temporary),
+            },
+        )
 
     def end(self, seconds: float = 90.0) -> tuple[int, str, str]:
         """Wait for the end; return the exit code and what was printed."""
@@ -170,10 +181,11 @@ def start(
             runner.process.communicate()
 
 
-class Fork:
+class Fork(Watched):
     """A runner that was forked, see zygote.py."""
 
-    def __init__(self, state: Path) -> None:
+    def __init__(self, state: Path, out: Path) -> None:
+        super().__init__(out)
         self._state = state
         self.pid = int(wait_for(lambda: self._read("pid"), "the start of a fork"))
 
@@ -192,7 +204,7 @@ class Fork:
         if self.poll() is None:
             os.kill(self.pid, signal.SIGKILL)
 
-    def said(self) -> str:
+    def output(self) -> str:
         """Return what it printed."""
         return self._read("said")
 
@@ -229,7 +241,7 @@ class Zygote:
             told |= {"environ": dict(os.environ), "state": str(state)}
             self._process.stdin.write(json.dumps(told) + "\n")
             self._process.stdin.flush()
-        return Fork(state)
+        return Fork(state, out)
 
     def close(self) -> None:
         """End it; a run that still goes on ends by itself."""

@@ -78,6 +78,7 @@ def run(notebook: str, out: str, options: dict[str, Any]) -> None:
 
 
 def _kernel(one: Any, socket: Path, told: list[Any]) -> None:
+    one.folder.close()  # a kernel that is executed has none of its runner's files
     os.environ[facts.RUN_ID], os.environ[facts.RUN_DIR] = one.run_id, str(one.folder.path)
     os.environ[facts.RUNNER], os.environ[channel.CHANNEL] = str(os.getppid()), str(socket)
     try:

@@ -132,7 +132,7 @@ class Stage:
         told = {"env": env, **({"resume": str(resume)} if resume else {"parameters": given})}
         fork = self.zygote.start(NOTEBOOK, self.out, told)
         code = fork.wait()
-        self.said = fork.said()
+        self.said = fork.output()
         return code
 
     def edit(self, name: str, value: str) -> None:

@@ -112,10 +112,8 @@ def test_a_lease_is_one_for_the_whole_cluster(
         busy = time.monotonic() - begun
     finally:
         holder.kill()
-    begun = time.monotonic()
     with lock.hold("lease:default/Run_One", ME, given) as held:
         assert held()
-    assert time.monotonic() - begun < 2
     holder = Holder("lease:default/Run_One", **given)
     holder.kill()
     for sign in (state_dir() / "leases").iterdir():

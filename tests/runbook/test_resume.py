@@ -4,9 +4,6 @@ from __future__ import annotations
 
 import json
 import multiprocessing
-import os
-import subprocess
-import sys
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -24,7 +21,7 @@ from opslib.sandbox.cluster import Status
 
 from . import pair
 from .audited import entries
-from .conftest import HERE, LOAD, Make, code, parameters
+from .conftest import HERE, LOAD, Make, Zygote, code, parameters
 
 EFFECTS = 10
 MOMENTS = ("before", "begun", "written", "ended")
@@ -131,19 +128,24 @@ def test_forty_kills_no_effect_twice_none_lost(
 
 
 def test_the_same_with_real_kernels(
-    make: Make, sandbox: Status, server: Cluster, namespace: str, tmp_path: Path
+    make: Make,
+    *,
+    sandbox: Status,
+    server: Cluster,
+    namespace: str,
+    zygote: Zygote,
+    tmp_path: Path,
 ) -> None:
     """A notebook in Jupyter's kernel, killed at three moments of its second effect."""
     path = make(parameters("namespace: str\nkubeconfig: str\neffects: int"), LOAD, code(WORK))
     out, kubeconfig = tmp_path / "out", sandboxes.environment(sandbox.name)["KUBECONFIG"]
     given = {"namespace": namespace, "kubeconfig": kubeconfig, "effects": "2"}
-    env = {**os.environ, "PYTHONPATH": str(HERE.parent)}
+    env = {"PYTHONPATH": str(HERE.parent)}
 
     def start(moment: str, options: dict[str, Any]) -> int:
         (tmp_path / "kill").write_text(moment)
-        told = json.dumps(options or {"parameters": given})
-        words = [sys.executable, str(HERE / "runner.py"), str(path), str(out), told]
-        return subprocess.run(words, capture_output=True, check=False, env=env).returncode
+        told = {**(options or {"parameters": given}), "env": env}
+        return zygote.start(path, out, told).wait()
 
     def undecided() -> str:
         error = json.loads((chain.newest() / "result.json").read_text())["error"]

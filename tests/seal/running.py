@@ -1,0 +1,258 @@
+"""The real controller as a process of this machine, told that it runs in the sandbox's cluster.
+
+It reads its account from a fixed folder only, so that it gets a mount namespace of its own with
+that folder in it. The API server reaches it by a Service without a selector, whose endpoint is
+this machine's own address (a loopback address is not allowed there).
+"""
+
+from __future__ import annotations
+
+import base64
+import contextlib
+import json
+import os
+import signal
+import socket
+import subprocess
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from importlib.resources import files
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+import yaml
+
+from opslib.core.errors import OpslibError
+from opslib.core.progress import SILENT
+from opslib.kube.client import Cluster
+from opslib.sandbox import golang
+from opslib.seal.certificates import parse
+from opslib.seal.controller import Controller
+
+from . import parts
+
+MODULE = "github.com/bitnami/sealed-secrets"
+CRD = "sealedsecrets.bitnami.com"
+_SCRIPT = (
+    'place=$(readlink -f /var/run) && mount -t tmpfs none "$place" && shift_from="$1" && shift'
+    ' && mkdir -p "$place/secrets/kubernetes.io/serviceaccount"'
+    ' && cp "$shift_from"/* "$place/secrets/kubernetes.io/serviceaccount/" && exec "$@"'
+)
+
+
+@dataclass
+class Running:
+    """A controller that runs: its namespace, process and log."""
+
+    cluster: Cluster
+    kubeconfig: str
+    namespace: str
+    process: subprocess.Popen[bytes]
+    log: Path
+
+    @property
+    def words(self) -> tuple[str, ...]:
+        """The options by which opslib finds it."""
+        return ("--kubeconfig", self.kubeconfig, "--controller-namespace", self.namespace)
+
+    def renew(self) -> None:
+        """Let it make a new key, and wait until it serves that."""
+        before = self.fingerprint()
+        self.process.send_signal(signal.SIGUSR1)
+        until(lambda: self.fingerprint() != before, "a new key")
+
+    def fingerprint(self) -> str:
+        return parse(Controller(self.cluster, self.namespace).certificate(), "cert").fingerprint
+
+    def apply(self, manifest: dict[str, Any], namespace: str) -> dict[str, Any]:
+        """Create or replace a SealedSecret."""
+        name = manifest["metadata"]["name"]
+        path = f"/apis/bitnami.com/v1alpha1/namespaces/{namespace}/sealedsecrets"
+        old = self.cluster.find(f"{path}/{name}")
+        if old is None:
+            made = self.cluster.request("POST", path, body=manifest)
+        else:
+            body = json.loads(json.dumps(manifest))
+            body["metadata"]["resourceVersion"] = old["metadata"]["resourceVersion"]
+            made = self.cluster.request("PUT", f"{path}/{name}", body=body)
+        return dict(made)
+
+    def secret(self, namespace: str, name: str) -> dict[str, bytes] | None:
+        """Return the values of a Secret as the cluster has them."""
+        found = self.cluster.find(f"/api/v1/namespaces/{namespace}/secrets/{name}")
+        if found is None:
+            return None
+        return {k: base64.b64decode(v) for k, v in (found.get("data") or {}).items()}
+
+    def synced(self, namespace: str, name: str) -> bool | None:
+        """Return what the controller says of a SealedSecret; None while it says nothing."""
+        path = f"/apis/bitnami.com/v1alpha1/namespaces/{namespace}/sealedsecrets/{name}"
+        found = self.cluster.get(path)
+        status = found.get("status") or {}
+        if status.get("observedGeneration") != found["metadata"]["generation"]:
+            return None
+        return next((c["status"] == "True" for c in status.get("conditions") or []), None)
+
+
+def until(work: Callable[[], Any], what: str, seconds: float = 12) -> Any:
+    """Wait until a condition holds, with a deadline."""
+    end = time.monotonic() + seconds
+    last = ""
+    while time.monotonic() < end:
+        try:
+            if found := work():
+                return found
+        except OpslibError as error:
+            last = str(error)
+        time.sleep(0.1)
+    raise AssertionError(f"no {what} within {seconds} s: {last}")
+
+
+def crd() -> dict[str, Any]:
+    """Return the definition of SealedSecrets from the module that the controller is built from."""
+    pinned = Path(str(files("opslib.sandbox"))) / "gobuild" / "sealed-secrets"
+    go = golang.find_go(SILENT)
+    with tempfile.TemporaryDirectory() as work:
+        for name in ("go.mod", "go.sum"):
+            Path(work, name).write_bytes((pinned / name).read_bytes())
+        words = [str(go), "mod", "download", "-json", MODULE]
+        env = golang.build_environment(go)
+        done = subprocess.run(words, cwd=work, env=env, check=True, capture_output=True)
+    folder = Path(json.loads(done.stdout)["Dir"]) / "helm" / "sealed-secrets" / "crds"
+    found: dict[str, Any] = yaml.safe_load((folder / "bitnami.com_sealedsecrets.yaml").read_text())
+    return found
+
+
+@contextlib.contextmanager
+def running(cluster: Cluster, kubeconfig: str, namespace: str, folder: Path) -> Iterator[Running]:
+    """Run the controller for a namespace; cluster-wide objects are gone afterwards."""
+    path = "/apis/apiextensions.k8s.io/v1/customresourcedefinitions"
+    binding = f"opslib-test-{namespace}"
+    rights = "/apis/rbac.authorization.k8s.io/v1/clusterrolebindings"
+    try:
+        cluster.request("POST", path, body=crd())
+        cluster.request("POST", rights, body=_binding(binding, namespace))
+        port = _serve(cluster, namespace)
+        with _process(cluster, namespace, folder, port) as process:
+            one = Running(cluster, kubeconfig, namespace, process, folder / "log")
+            until(one.fingerprint, "certificate of the controller")
+            yield one
+    finally:
+        cluster.request("DELETE", f"{rights}/{binding}")
+        cluster.request("DELETE", f"{path}/{CRD}")
+
+
+def _binding(name: str, namespace: str) -> dict[str, Any]:
+    group = "rbac.authorization.k8s.io"
+    return {
+        "apiVersion": f"{group}/v1",
+        "kind": "ClusterRoleBinding",
+        "metadata": {"name": name},
+        "roleRef": {"apiGroup": group, "kind": "ClusterRole", "name": "cluster-admin"},
+        "subjects": [{"kind": "ServiceAccount", "name": "default", "namespace": namespace}],
+    }
+
+
+def _serve(cluster: Cluster, namespace: str) -> int:
+    """Make the Service and its endpoint on this machine; return the port."""
+    name = "sealed-secrets-controller"
+    with socket.socket() as free:
+        free.bind((_address(), 0))
+        port = int(free.getsockname()[1])
+    ports = [{"name": "http", "port": port, "protocol": "TCP"}]
+    base = f"/api/v1/namespaces/{namespace}"
+    service = {
+        "apiVersion": "v1",
+        "kind": "Service",
+        "metadata": {"name": name},
+        "spec": {"ports": [{"name": "http", "port": 8080, "targetPort": port}]},
+    }
+    cluster.request("POST", f"{base}/services", body=service)
+    slice_ = {
+        "apiVersion": "discovery.k8s.io/v1",
+        "kind": "EndpointSlice",
+        "metadata": {"name": f"{name}-1", "labels": {"kubernetes.io/service-name": name}},
+        "addressType": "IPv4",
+        "endpoints": [
+            {
+                "addresses": [_address()],
+                "conditions": {"ready": True},
+                "targetRef": {"kind": "Pod", "name": name, "namespace": namespace},
+            }
+        ],
+        "ports": ports,
+    }
+    _pod(cluster, namespace, name)
+    slices = f"/apis/discovery.k8s.io/v1/namespaces/{namespace}/endpointslices"
+    cluster.request("POST", slices, body=slice_)
+    return port
+
+
+def _pod(cluster: Cluster, namespace: str, name: str) -> None:
+    """Make the pod that the endpoint is of: the proxy goes to addresses of pods only.
+
+    No scheduler takes it, so that nothing simulates it; its address is written here.
+    """
+    pods = f"/api/v1/namespaces/{namespace}/pods"
+    pod = {
+        "apiVersion": "v1",
+        "kind": "Pod",
+        "metadata": {"name": name},
+        "spec": {
+            "schedulerName": "nobody",
+            "containers": [{"name": "controller", "image": "sealed-secrets"}],
+        },
+    }
+    cluster.request("POST", pods, body=pod)
+    status = {"status": {"podIP": _address(), "podIPs": [{"ip": _address()}]}}
+    merge = "application/merge-patch+json"
+    cluster.request("PATCH", f"{pods}/{name}/status", body=status, content_type=merge)
+
+
+@contextlib.contextmanager
+def _process(
+    cluster: Cluster, namespace: str, folder: Path, port: int
+) -> Iterator[subprocess.Popen[bytes]]:
+    account = _account(cluster, namespace, folder)
+    server = urlsplit(cluster.server)
+    env = {
+        **os.environ,
+        "KUBERNETES_SERVICE_HOST": server.hostname or "",
+        "KUBERNETES_SERVICE_PORT": str(server.port),
+    }
+    own = ["unshare", "-m"] if os.geteuid() == 0 else ["unshare", "-rm"]
+    program = [str(parts.controller()), f"--listen-addr={_address()}:{port}"]
+    program += ["--listen-metrics-addr=127.0.0.1:0", "--key-size=2048"]
+    words = [*own, "sh", "-c", _SCRIPT, "sh", str(account), *program]
+    with (folder / "log").open("wb") as log:
+        process = subprocess.Popen(words, env=env, stdout=log, stderr=log)
+    try:
+        yield process
+    finally:
+        process.terminate()
+        process.wait(timeout=20)
+
+
+def _account(cluster: Cluster, namespace: str, folder: Path) -> Path:
+    """Write the files that a pod of the namespace's default account would have."""
+    base = f"/api/v1/namespaces/{namespace}/serviceaccounts/default"
+    until(lambda: cluster.find(base), "default account")
+    body = {"apiVersion": "authentication.k8s.io/v1", "kind": "TokenRequest", "spec": {}}
+    token = cluster.request("POST", f"{base}/token", body=body)["status"]["token"]
+    place = folder / "account"
+    place.mkdir(mode=0o700)
+    root = cluster.get(f"/api/v1/namespaces/{namespace}/configmaps/kube-root-ca.crt")
+    (place / "ca.crt").write_text(root["data"]["ca.crt"])
+    (place / "token").write_text(token)
+    (place / "namespace").write_text(namespace)
+    return place
+
+
+def _address() -> str:
+    """Return an address of this machine that is no loopback one; nothing is sent."""
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
+        probe.connect(("198.51.100.1", 9))
+        return str(probe.getsockname()[0])
