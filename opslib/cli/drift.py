@@ -22,6 +22,7 @@ from opslib.cli.common import (
     bar,
     cluster,
     emit,
+    say,
 )
 
 if TYPE_CHECKING:
@@ -85,7 +86,10 @@ class Where:
                 verify=verification(self.verify, self.trust or ()),
             )
             found = taken(one, one.fetch() if self.revision else None, audit=self.audit)
-        return one, remember(found, note=not self.revision).taken
+        known = remember(found, note=not self.revision)
+        for line in known.warnings:
+            say(f"warning: {line}")
+        return one, known.taken
 
 
 def review_of(saved: Path | None, where: Where) -> Review:

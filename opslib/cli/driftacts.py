@@ -208,6 +208,7 @@ def done_text(done: dict[str, Any]) -> str:
         lines.append(
             f"{name}: {said}" if one.get("ok", True) else f"{name}: NOT as decided: {said}"
         )
+        lines += [f"  warning: {line}" for line in one.get("warnings") or ()]
         lines += [f"  {r['object']} {r['path']}: {r['why']}" for r in one.get("refused") or ()]
         lines += [f"  {r['object']}: {r['what']}" for r in one.get("failures") or ()]
     return clean("\n".join(lines))

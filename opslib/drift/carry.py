@@ -204,8 +204,14 @@ def _escalate(acts: Acts, ids: Sequence[str], place: Path) -> dict[str, Any]:
         by=drifts[0].decision.by,
         reason=_reasons(drifts),
     )
-    decided(acts.review.app, acts.review.cluster_uid, drifts)
-    return {"ok": True, "ids": list(ids), "path": str(path), "next": f"hand over {path}"}
+    said = decided(acts.review.app, acts.review.cluster_uid, drifts)
+    return {
+        "warnings": list(said),
+        "ok": True,
+        "ids": list(ids),
+        "path": str(path),
+        "next": f"hand over {path}",
+    }
 
 
 def _adopt(session: Session, acts: Acts, place: Path, *, push: bool) -> dict[str, Any]:
@@ -228,7 +234,7 @@ def _committed(acts: Acts, drifts: Sequence[Drift], made: Adopted) -> dict[str, 
     """Note the decisions that are in a commit, and return the commit for the record."""
     done = {one.id for one in made.done}
     noted = [one for one in drifts if one.id in done]
-    decided(acts.review.app, acts.review.cluster_uid, noted)
+    said = decided(acts.review.app, acts.review.cluster_uid, noted)
     refused = [
         {"id": one.drift.id, "object": str(one.drift.key), "path": one.drift.path, "why": one.why}
         for one in made.refused[:_MOST_LINES]
@@ -238,6 +244,7 @@ def _committed(acts: Acts, drifts: Sequence[Drift], made: Adopted) -> dict[str, 
         "diff": made.diff[:_MOST_DIFF],
         "message": made.message[:_MOST_DIFF],
         "refused": refused,
+        "warnings": [*made.warnings, *said],
         "ok": not made.refused,
     }
 
@@ -280,9 +287,9 @@ def _revert(session: Session, acts: Acts, place: Path) -> dict[str, Any]:
         applied = apply_revert(
             session, acts.revert, evidence=place, go_on=held, by=by, reason=_reasons(drifts)
         )
-    decided(acts.review.app, acts.review.cluster_uid, drifts)
+    said = decided(acts.review.app, acts.review.cluster_uid, drifts)
     text = f"{len(applied.written)} written, {len(applied.deleted)} deleted"
-    return {**applied.as_dict(), "next": text}
+    return {**applied.as_dict(), "next": text, "warnings": list(said)}
 
 
 def verify(session: Session, acts: Acts, results: Mapping[str, Any]) -> dict[str, Any] | None:

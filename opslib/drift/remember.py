@@ -7,12 +7,15 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from opslib.core.clock import human_age
+from opslib.core.errors import OpslibError
 from opslib.drift.ledger import Compared, Figures, Ledger
 from opslib.drift.model import Drift
 from opslib.drift.order import age
 
 if TYPE_CHECKING:
     from opslib.drift.review import Taken
+
+NO_FIGURES = Figures(None, 0, None, 0, 0, None)
 
 
 @dataclass(frozen=True)
@@ -50,12 +53,22 @@ def remember(taken: Taken, *, note: bool = True) -> Remembered:
     A review of another commit than the applied one is not noted: what is pending there would
     look like drift.
     """
+    try:
+        return _noted(taken) if note else _known(taken)
+    except (OSError, OpslibError) as error:  # nothing of a review depends on its ledger
+        return Remembered(taken, NO_FIGURES, warnings=(_unwritten(error),))
+
+
+def _known(taken: Taken) -> Remembered:
     review = taken.review
     ledger = Ledger.open(review.app, review.cluster_uid)
-    if not note:
-        known = replace(review, drifts=tuple(map(ledger.known, review.drifts)))
-        return Remembered(replace(taken, review=known), ledger.figures(), warnings=ledger.warnings)
-    known, last = ledger.take(review)
+    known = replace(review, drifts=tuple(map(ledger.known, review.drifts)))
+    return Remembered(replace(taken, review=known), ledger.figures(), warnings=ledger.warnings)
+
+
+def _noted(taken: Taken) -> Remembered:
+    ledger = Ledger.open(taken.review.app, taken.review.cluster_uid)
+    known, last = ledger.take(taken.review)
     gone = tuple(
         f"{entry.what} {entry.path}".strip() + f": {entry.now.how}"
         for name in last.gone
@@ -65,16 +78,32 @@ def remember(taken: Taken, *, note: bool = True) -> Remembered:
     return Remembered(found, ledger.figures(), last, gone, ledger.warnings)
 
 
-def decided(app: str, cluster: str, drifts: Iterable[Drift]) -> None:
-    """Note the decisions that differences carry."""
-    ledger = Ledger.open(app, cluster)
+def decided(app: str, cluster: str, drifts: Iterable[Drift]) -> tuple[str, ...]:
+    """Note the decisions that differences carry; return what a reader has to know.
+
+    What was decided is done by then: a ledger that cannot be written is a warning.
+    """
     by_decision: dict[object, list[Drift]] = {}
     for one in drifts:
         by_decision.setdefault(one.decision, []).append(one)
-    for same in by_decision.values():
-        ledger.decide(same, same[0].decision)
+    try:
+        ledger = Ledger.open(app, cluster)
+        for same in by_decision.values():
+            ledger.decide(same, same[0].decision)
+    except (OSError, OpslibError) as error:
+        return (_unwritten(error),)
+    return ledger.warnings
 
 
-def resolved(app: str, cluster: str, drifts: Iterable[Drift], at: str) -> None:
-    """Note that reverted differences are gone."""
-    Ledger.open(app, cluster).resolve(drifts, at, "revert")
+def resolved(app: str, cluster: str, drifts: Iterable[Drift], at: str) -> tuple[str, ...]:
+    """Note that reverted differences are gone; return what a reader has to know."""
+    try:
+        ledger = Ledger.open(app, cluster)
+        ledger.resolve(drifts, at, "revert")
+    except (OSError, OpslibError) as error:
+        return (_unwritten(error),)
+    return ledger.warnings
+
+
+def _unwritten(error: Exception) -> str:
+    return f"the ledger cannot be kept, the next review will not know of this one: {error}"

@@ -22,7 +22,7 @@ from opslib.sandbox import cluster
 from . import load
 from .driftreport import MOST
 from .measure import Took, alternating, machine, ratio, run, table, write
-from .work import NAME, Work
+from .work import NAME, OPSLIB, Work
 
 OBJECTS = 5000
 ROUNDS = 5
@@ -30,6 +30,7 @@ TENTH = 10
 """So many objects are changed in each of five ways."""
 DRIFTS = 5 * TENTH
 PLAN, REVIEW = "plan, nothing to do", f"review, {DRIFTS} drifts"
+BOOK = f"the runbook with kernel, record and audit log, {DRIFTS} drifts"
 STRATEGIC = "application/strategic-merge-patch+json"
 
 _CORE = f"/api/v1/namespaces/{load.NAMESPACE}"
@@ -60,6 +61,12 @@ class Drifted:
     def again(self) -> Took:
         """Review what was changed before."""
         return run([*self.look, "review", *self.of, str(DRIFTS)], self.work.env)
+
+    def book(self) -> Took:
+        """Run the runbook headless, kernel and record included, over what was changed already."""
+        words = [*OPSLIB, "run", "drift-review", "-p", "repo", self.of[0], "-p", "path", "app"]
+        words += ["-p", "app", self.of[1], "-p", "decide", "all=escalate"]
+        return run([*words, "--out", str(self.work.repo.parent / "out")], self.work.env)
 
     @contextlib.contextmanager
     def _api(self) -> Iterator[Cluster]:
@@ -113,7 +120,8 @@ def measure(place: Path, objects: int, rounds: int = ROUNDS) -> dict[str, Any]:
     """Measure on the control plane NAME, which runs."""
     drifted = Drifted(place, objects)
     drifted.work.apply_only()
-    rows = alternating({PLAN: drifted.plan, REVIEW: drifted.review}, rounds)
+    work = {PLAN: drifted.plan, REVIEW: drifted.review, BOOK: drifted.book}
+    rows = alternating(work, rounds, only={BOOK: 3})
     times = ratio(rows, REVIEW, PLAN)
     requests = drifted.work.count(drifted.again)
     print(f"{table(rows)}\n   the review takes {times} times the plan (at most {MOST})", flush=True)

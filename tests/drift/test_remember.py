@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import uuid
 from dataclasses import replace
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
+
+import pytest
 
 from opslib.core.clock import stamp
 from opslib.drift.find import Found
@@ -55,3 +58,17 @@ def test_a_review_of_another_commit_is_not_noted() -> None:
     third = remember(_taken(app, REPLICAS))
     assert third.last is not None
     assert (third.last.new, third.last.gone) == ((), ())
+
+
+def test_a_review_goes_on_without_its_ledger(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A state folder that cannot be written is a warning, before and after what was decided."""
+    (tmp_path / "drift").write_text("not a folder")
+    monkeypatch.setenv("OPSLIB_STATE", str(tmp_path))
+    found = remember(_taken("remember", REPLICAS))
+    assert [one.id for one in found.taken.review.drifts] == [REPLICAS.id]
+    assert "cannot be kept" in found.warnings[0]
+    answer = Decision(Disposition.REVERT, "ada", stamp())
+    assert "cannot be kept" in decided("remember", "uid", [replace(IMAGE, decision=answer)])[0]
+    assert "cannot be kept" in resolved("remember", "uid", [IMAGE], stamp())[0]
