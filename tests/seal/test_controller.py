@@ -161,7 +161,9 @@ def test_a_renewed_key(seal: Verb, controller: Running, namespace: str, tmp_path
     assert seal(*words, stdin=dumped(*documents)).code == 0
     for path in repo.glob("renewed-*.yaml"):
         path.write_text(
-            path.read_text().replace("  template:\n", "  template: # kept\n    data: {n: null}\n")
+            path.read_text().replace(
+                "  template:\n", "  template: # kept\n    data: {none: null}\n"
+            )
         )
     _git(repo, "add", "-A")
     _git(repo, "commit", "-qm", "sealed")
@@ -189,7 +191,7 @@ def test_a_renewed_key(seal: Verb, controller: Running, namespace: str, tmp_path
     fresh = controller.fingerprint()
     for path in repo.glob("renewed-*.yaml"):
         (one,) = read_sealed(path.read_bytes(), path.name)
-        assert one.template["data"] == {"n": None}
+        assert one.template["data"] == {"none": None}
         assert "  template: # kept\n" in path.read_text()
         assert {note.key for note in one.read_notes()[0].values()} == {fresh}
     found = Controller(controller.cluster, controller.namespace)
