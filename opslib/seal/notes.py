@@ -4,7 +4,7 @@ One annotation of the SealedSecret itself (not of its template, so that the Secr
 it), with a line for each key::
 
     opslib.dev/sealed: |
-      password: key=SHA256:… label=shop/db sealed=2026-11-30 by=ada@example.com rotate=2027-02-28
+      dsn: key=SHA256:… label=shop/db sealed=2026-11-30 by=ada@example.com rotate=2027-02-28
 
 A date and no time, so that a key that is sealed again on the same day changes one line of a
 diff, its ciphertext. The check sum of a ciphertext, by which an edit by hand shows, stands as

@@ -148,7 +148,7 @@ def test_equal_values_are_known_from_the_live_secret(
 def test_re_encrypt_one_file(
     seal: Verb, controller: Running, namespace: str, tmp_path: Path
 ) -> None:
-    """In place, as kubeseal has it, but templates, comments and notes stay; and it still unseals."""
+    """In place, as kubeseal has it, but templates, comments and notes stay; it still unseals."""
     path = tmp_path / "alone.yaml"
     document = secret({"a": "x", "b": "y"}, "alone", namespace)
     assert seal(*controller.words, "-w", path, stdin=dumped(document)).code == 0
