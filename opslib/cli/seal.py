@@ -20,13 +20,28 @@ app = typer.Typer(
 )
 
 Cert = Annotated[
-    str, typer.Option("--cert", help="Certificate: a file or URL; default: the controller's.")
+    str,
+    typer.Option(
+        "--cert",
+        envvar="SEALED_SECRETS_CERT",
+        help="Certificate: a file or URL; default: the controller's.",
+    ),
 ]
 ControllerNamespace = Annotated[
-    str, typer.Option("--controller-namespace", help="Namespace of the controller.")
+    str,
+    typer.Option(
+        "--controller-namespace",
+        envvar="SEALED_SECRETS_CONTROLLER_NAMESPACE",
+        help="Namespace of the controller.",
+    ),
 ]
 ControllerName = Annotated[
-    str, typer.Option("--controller-name", help="Name of the controller's Service.")
+    str,
+    typer.Option(
+        "--controller-name",
+        envvar="SEALED_SECRETS_CONTROLLER_NAME",
+        help="Name of the controller's Service.",
+    ),
 ]
 ClusterNames = Annotated[
     list[str] | None,

@@ -9,11 +9,12 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from opslib.cli.common import Context, Json, Kubeconfig, Trust, emit
+from opslib.cli.common import Context, Json, Kubeconfig, Trust, emit, say
 from opslib.cli.seal import Cert, ControllerName, ControllerNamespace, Keys
 from opslib.cli.seal_files import ClusterName
 
 if TYPE_CHECKING:
+    from opslib.core.errors import InputError
     from opslib.seal.certificates import Certificate
     from opslib.seal.pins import Pinned
     from opslib.seal.privatekeys import PrivateKey
@@ -53,7 +54,8 @@ def check(
     from opslib.seal.past import labels_of
     from opslib.seal.sealed import in_paths
 
-    objects = in_paths(paths or [Path()])
+    unread: list[InputError] = []
+    objects = in_paths(paths or [Path()], unread.append)
     certificate = certificates.parse(fetching.fetch(cert), cert) if cert else None
     clusters, everywhere = _pins()
     known = diagnose.Knowledge(
@@ -66,7 +68,9 @@ def check(
     found = diagnose.check(objects, known)
     counts = Counter(one.severity for one in found)
     values = sum(len(one.data) for one in objects)
-    lines = [str(one) for one in found if one.severity != "info"]
+    counts["warning"] += len(unread)
+    lines = [f"{one.where}: warning: not checked: {one.what}" for one in unread]
+    lines += [str(one) for one in found if one.severity != "info"]
     lines.append(
         f"{len(objects)} SealedSecrets, {values} values: {counts['error']} errors,"
         f" {counts['warning']} warnings"
@@ -76,6 +80,7 @@ def check(
         "objects": len(objects),
         "values": values,
         "findings": [one.as_dict() for one in found],
+        "unread": [one.as_dict() for one in unread],
     }
     emit(document, "\n".join(lines), as_json=json)
     if counts["error"] or (strict and counts["warning"]):
@@ -99,7 +104,7 @@ def status(
     from opslib.source.verify import verification
     from opslib.view.text import clean, columns
 
-    objects = in_paths(paths or [Path()])
+    objects = in_paths(paths or [Path()], _told)
     clusters, _ = _pins()
     verify = verification("", trust or ())
     sight = report.Sight(clusters, _private(keys), verify if verify.on else None)
@@ -162,7 +167,8 @@ def reencrypt(
     from opslib.seal import reencrypt as work
     from opslib.seal.sealed import in_paths
 
-    objects = in_paths(paths or [Path()])
+    objects = in_paths(paths or [Path()], _told)
+    _one_cluster(objects, cluster)
     flags = Flags(
         merge_into=Path(objects[0].path) if objects else None,
         cert=cert,
@@ -223,7 +229,7 @@ def backup(
     from opslib.seal import privatekeys
     from opslib.seal.sealed import in_paths
 
-    objects = in_paths(repo or [Path()])
+    objects = in_paths(repo or [Path()], _told)
     found = privatekeys.read(keys)
     there = work.of_cluster(cluster(kubeconfig, context), controller_namespace) if live else ()
     proof = work.prove(objects, found, there)
@@ -256,6 +262,25 @@ def _pins() -> tuple[
         return list({id(c): c for one in objects for c in of(one).clusters}.values())
 
     return lambda one: of(one).of_file(Path(one.path)), everywhere
+
+
+def _told(error: InputError) -> None:
+    """Tell a file that is left out because it cannot be read."""
+    say(f"warning: {error.where} is left out: {error.what}")
+
+
+def _one_cluster(objects: Sequence[Declared], named: str) -> None:
+    """Raise InputError where the files are for several clusters and none is named."""
+    from opslib.core.errors import InputError
+
+    clusters, _ = _pins()
+    names = {cluster.name for one in objects for cluster in clusters(one)}
+    if len(names) > 1 and not named:
+        raise InputError(
+            "the files are for several clusters",
+            where="--cluster",
+            expected=f"--cluster NAME, of: {', '.join(sorted(names))}",
+        )
 
 
 def _private(keys: list[str] | None) -> dict[str, PrivateKey]:

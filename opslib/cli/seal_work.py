@@ -93,6 +93,8 @@ class Flags:
         """Return the certificate to seal with; warnings are told."""
         place = self.cert or (self.pins.certificate_of(pinned) if pinned else "")
         one, told = fetching.certificate(place, lambda: self.controller(pinned), pinned)
+        if pinned is None and (self.pins.file.parent / ".git").exists():
+            told.append(f"{one.fingerprint} is not pinned in Git: opslib seal pin NAME does it")
         for text in told:
             say(f"warning: {text}")
         return one

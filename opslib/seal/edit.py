@@ -14,8 +14,8 @@ from yaml.nodes import MappingNode, Node, ScalarNode
 
 from opslib.core.errors import InputError, OpslibError
 from opslib.seal import emit, notes
-from opslib.seal.reading import text_of
-from opslib.seal.sealed import KIND, Declared, read_sealed
+from opslib.seal.reading import read_documents, text_of
+from opslib.seal.sealed import KIND, Declared, is_sealed, read_sealed
 from opslib.source.textedit import TextEditor, Tree
 from opslib.source.yamlnodes import Entry, Stuck, dig, end_of, find, parse, scalar, start_of
 
@@ -103,9 +103,7 @@ class SealedFile:
 
     def _same_but_edits(self, made: str) -> bool:
         """Compare all documents but for the fields that edits may reach."""
-        before = [_fixed(one) for one in read_sealed(self.text.encode(), self.path, others=True)]
-        after = [_fixed(one) for one in read_sealed(made.encode(), self.path, others=True)]
-        return before == after
+        return _all_fixed(self.text, self.path) == _all_fixed(made, self.path)
 
     def _set(self, ciphertexts: Mapping[str, str]) -> None:
         data = self._data()
@@ -297,6 +295,19 @@ def _nested(path: tuple[str, ...], rows: Mapping[str, str]) -> Tree:
     for step in reversed(path):
         tree = {step: tree}
     return tree
+
+
+def _is_list(manifest: Any) -> bool:
+    """Tell a List, whose items are compared one by one."""
+    return isinstance(manifest, dict) and str(manifest.get("kind")).endswith("List")
+
+
+def _all_fixed(text: str, path: str) -> list[Any]:
+    """Return what edits leave alone in all documents of a text."""
+    data = text.encode()
+    whole: list[Any] = [one.manifest for one in read_documents(data, path)]
+    kept = [one for one in whole if not is_sealed(one) and not _is_list(one)]
+    return [*kept, *(_fixed(one) for one in read_sealed(data, path, others=True))]
 
 
 def _fixed(one: Declared) -> dict[str, Any]:

@@ -13,7 +13,8 @@ import functools
 import json
 import re
 import zlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
 from typing import Any
 
 from opslib.core import secrecy
@@ -34,8 +35,10 @@ def refuse(
     """
     if not texts:
         return
+    # What is packed may be longer than the text that it stands in.
+    longest = max(*map(len, texts.values()), _INFLATED if _any_packed(texts) else 0)
     forms = {
-        key: value.used_by(functools.partial(_forms, label=f"{name}/{key}"))
+        key: value.used_by(functools.partial(_forms, label=f"{name}/{key}", longest=longest))
         for key, value in values.items()
     }
     for place, text in texts.items():
@@ -48,28 +51,63 @@ def refuse(
             )
 
 
-def _found(text: str, forms: Mapping[str, list[re.Pattern[str]]]) -> Iterator[str]:
+@dataclass(frozen=True)
+class _Form:
+    """One spelling of a value. ``apart``: it counts only where none of these is beside it.
+
+    ``folded``: its letters may be large or small.
+    """
+
+    text: str
+    apart: Callable[[str], bool] = lambda _: False
+    folded: bool = False
+
+    def within(self, text: str, low: str) -> bool:
+        """Find it in a text; ``low`` is the text in small letters."""
+        place = low if self.folded else text
+        at = place.find(self.text)
+        while at >= 0:
+            end = at + len(self.text)
+            if not self.apart(place[max(at - 1, 0) : at]) and not self.apart(place[end : end + 1]):
+                return True
+            at = place.find(self.text, at + 1)
+        return False
+
+
+def _word(char: str) -> bool:
+    return char == "_" or char.isalnum()
+
+
+def _letter(char: str) -> bool:
+    return (char.isascii() and char.isalnum()) or char in {"+", "/"}
+
+
+def _found(text: str, forms: Mapping[str, list[_Form]]) -> Iterator[str]:
     for one in (text, *_unpacked(text)):
-        for key, patterns in forms.items():
-            if any(pattern.search(one) for pattern in patterns):
+        low = one.lower()
+        for key, known in forms.items():
+            if any(form.within(one, low) for form in known):
                 yield key
         yield from _copied(one, forms)
 
 
-def _forms(raw: bytes, label: str) -> list[re.Pattern[str]]:
-    return list(_patterns(raw, label))
+def _forms(raw: bytes, label: str, longest: int) -> list[_Form]:
+    """Return a value as text, as a JSON string, in base64 and in hex.
+
+    ``longest`` is the length of the longest text: a value that fits into none is not spelled.
+    """
+    return list(_spelled(raw, label)) if len(raw) <= longest else []
 
 
-def _patterns(raw: bytes, label: str) -> Iterator[re.Pattern[str]]:
-    """Yield patterns for a value as text, as a JSON string, in base64 and in hex."""
+def _spelled(raw: bytes, label: str) -> Iterator[_Form]:
     if len(raw) > 2:
-        coded = re.escape(base64.b64encode(raw).decode().rstrip("="))
-        yield re.compile(f"(?<![{_BASE64}]){coded}(?![{_BASE64}])" if len(raw) < 12 else coded)
-        url = re.escape(base64.urlsafe_b64encode(raw).decode().rstrip("="))
+        coded = base64.b64encode(raw).decode().rstrip("=")
+        yield _Form(coded, _letter) if len(raw) < 12 else _Form(coded)
+        url = base64.urlsafe_b64encode(raw).decode().rstrip("=")
         if url != coded:
-            yield re.compile(url)
+            yield _Form(url)
     if len(raw) > 3:
-        yield re.compile(raw.hex(), re.IGNORECASE)
+        yield _Form(raw.hex(), folded=True)
     try:
         text = raw.decode()
     except UnicodeDecodeError:
@@ -77,8 +115,11 @@ def _patterns(raw: bytes, label: str) -> Iterator[re.Pattern[str]]:
     for one in {text, text.strip()}:
         if secrecy.sought(one, label):
             for form in {one, json.dumps(one)[1:-1], json.dumps(one, ensure_ascii=False)[1:-1]}:
-                plain = re.escape(form)
-                yield re.compile(rf"(?<!\w){plain}(?!\w)" if secrecy.is_weak(one) else plain)
+                yield _Form(form, _word) if secrecy.is_weak(one) else _Form(form)
+
+
+def _any_packed(texts: Mapping[str, str]) -> bool:
+    return any(True for text in texts.values() for _ in _unpacked(text))
 
 
 def _unpacked(text: str) -> Iterator[str]:

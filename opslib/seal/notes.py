@@ -4,7 +4,7 @@ One annotation of the SealedSecret itself (not of its template, so that the Secr
 it), with a line for each key::
 
     opslib.dev/sealed: |
-      password: key=SHA256:… label=shop/db sealed=2026-11-30 by=ada@example.com rotate=2027-02-28
+      dsn: key=SHA256:… label=shop/db sealed=2026-11-30 by=ada@example.com rotate=2027-02-28
 
 A date and no time, so that a key that is sealed again on the same day changes one line of a
 diff, its ciphertext. The check sum of a ciphertext, by which an edit by hand shows, stands as
@@ -58,7 +58,7 @@ def note_label(label: bytes) -> str:
 
 def check_sum(ciphertext: str) -> str:
     """Return the check sum of a ciphertext's text, with its length: it is public already."""
-    joined = re.sub(r"\s+", "", ciphertext)
+    joined = "".join(ciphertext.split())
     return f"{hashlib.sha256(joined.encode()).hexdigest()[:8]}/{len(joined)}"
 
 
@@ -74,7 +74,8 @@ def find_comment(text: str) -> re.Match[str] | None:
 
 def write(notes: Mapping[str, Note]) -> str:
     """Return the text of the annotation: sorted lines; "" without notes."""
-    return "".join(f"{name}: {note.line()}\n" for name, note in sorted(notes.items()))
+    lines = {id(note): note.line() for note in notes.values()}  # often one for all keys
+    return "".join(f"{name}: {lines[id(note)]}\n" for name, note in sorted(notes.items()))
 
 
 def read(text: object) -> tuple[dict[str, Note], list[str]]:

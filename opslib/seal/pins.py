@@ -91,16 +91,18 @@ class Pins:
 def find(start: Path) -> Pins:
     """Find the pins: seal.yaml in a folder or above it, up to the root of the work tree.
 
+    Outside of one only the folder itself counts: nobody reviewed what lies above it.
+
     Raises InputError, with the line, for a file that is not as it must be.
     """
     here = start.resolve()
     here = here if here.is_dir() else here.parent
-    for folder in (here, *here.parents):
+    above = (here, *here.parents)
+    top = next((folder for folder in above if (folder / ".git").exists()), here)
+    for folder in above[: above.index(top) + 1]:
         if (folder / FILE).is_file():
             return load(folder / FILE)
-        if (folder / ".git").exists():
-            return Pins(folder / FILE)
-    return Pins(here / FILE)
+    return Pins(top / FILE)
 
 
 def load(path: Path) -> Pins:

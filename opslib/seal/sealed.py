@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from opslib.core.errors import InputError
 from opslib.seal import notes
-from opslib.seal.reading import items_of, read_documents, text_of
+from opslib.seal.reading import MOST, items_of, read_documents, read_file, text_of
 from opslib.seal.wire import Scope, label_of, scope_of
 
 GROUP = "bitnami.com/"
@@ -141,20 +141,30 @@ def in_folder(folder: Path) -> Iterator[Path]:
                 yield path
 
 
-def in_paths(paths: Iterable[Path]) -> list[Declared]:
-    """Read the SealedSecrets of files and folders; what is none, or unreadable, is passed over.
+def in_paths(
+    paths: Iterable[Path], unread: Callable[[InputError], None] | None = None
+) -> list[Declared]:
+    """Read the SealedSecrets of files and folders; files that do not name the kind are passed over.
 
-    A file is read as a whole only where it names the kind. Raises InputError for a path that
-    is not there, and for a file that names the kind and cannot be read.
+    A file that names it and cannot be read, as the template of a chart, is told to ``unread``.
+    Raises InputError for a path that is not there, and without ``unread`` for such a file.
     """
     found: list[Declared] = []
     for start in paths:
         if not start.exists():
             raise InputError("there is no such file or folder", where=str(start))
         for path in in_folder(start):
-            data = path.read_bytes()
-            if KIND.encode() in data:
+            if path.stat().st_size > MOST:
+                continue  # no SealedSecret is a thousandth of this
+            data = read_file(path)
+            if KIND.encode() not in data:
+                continue
+            try:
                 found += read_sealed(data, str(path), others=True)
+            except InputError as error:
+                if unread is None:
+                    raise
+                unread(error)
     return found
 
 

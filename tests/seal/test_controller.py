@@ -145,6 +145,27 @@ def test_equal_values_are_known_from_the_live_secret(
     assert "sealed anew: key-1, key-4; unchanged: key-0" in done.err
 
 
+def test_re_encrypt_one_file(
+    seal: Verb, controller: Running, namespace: str, tmp_path: Path
+) -> None:
+    """In place, as kubeseal has it, but templates, comments and notes stay; it still unseals."""
+    path = tmp_path / "alone.yaml"
+    document = secret({"a": "x", "b": "y"}, "alone", namespace)
+    assert seal(*controller.words, "-w", path, stdin=dumped(document)).code == 0
+    kept = "  template: # kept\n    data: {none: null}\n"
+    path.write_text("# mine\n" + path.read_text().replace("  template:\n", kept))
+    (before,) = read_sealed(path.read_bytes(), "before")
+    done = seal(*controller.words, "--re-encrypt", "-f", path)
+    assert done.code == 0, done.err
+    (after,) = read_sealed(path.read_bytes(), "after")
+    assert path.read_text().startswith("# mine\n")
+    assert kept in path.read_text()
+    assert after.read_notes() == before.read_notes()
+    assert all(after.data[key] != before.data[key] for key in ("a", "b"))
+    assert Controller(controller.cluster, controller.namespace).verify(after.manifest)
+    assert seal("check", path).code == 0
+
+
 @pytest.mark.timeout(600)
 def test_a_renewed_key(seal: Verb, controller: Running, namespace: str, tmp_path: Path) -> None:
     """Blocked until pinned; the repository is renewed at the controller's rate, as one commit.
@@ -161,7 +182,9 @@ def test_a_renewed_key(seal: Verb, controller: Running, namespace: str, tmp_path
     assert seal(*words, stdin=dumped(*documents)).code == 0
     for path in repo.glob("renewed-*.yaml"):
         path.write_text(
-            path.read_text().replace("  template:\n", "  template: # kept\n    data: {n: null}\n")
+            path.read_text().replace(
+                "  template:\n", "  template: # kept\n    data: {none: null}\n"
+            )
         )
     _git(repo, "add", "-A")
     _git(repo, "commit", "-qm", "sealed")
@@ -189,7 +212,7 @@ def test_a_renewed_key(seal: Verb, controller: Running, namespace: str, tmp_path
     fresh = controller.fingerprint()
     for path in repo.glob("renewed-*.yaml"):
         (one,) = read_sealed(path.read_bytes(), path.name)
-        assert one.template["data"] == {"n": None}
+        assert one.template["data"] == {"none": None}
         assert "  template: # kept\n" in path.read_text()
         assert {note.key for note in one.read_notes()[0].values()} == {fresh}
     found = Controller(controller.cluster, controller.namespace)

@@ -234,3 +234,40 @@ def test_the_backup_is_proven_by_opening(
     assert "PRIVATE" not in done.out + done.err
     for line in one.pem.decode().splitlines()[1:-1]:
         assert line not in done.out
+
+
+def test_files_that_cannot_be_read_are_told(seal: Verb, repo: Path) -> None:
+    """A chart's template names the kind and is no YAML: told, and the others are checked."""
+    (repo / "apps" / "chart.yaml").write_text("kind: SealedSecret\n{{- if .x }}\nmetadata: {\n")
+    done = seal("check", repo)
+    assert done.code == 0
+    assert "chart.yaml:3:1" in done.out
+    assert "warning: not checked: this is not YAML" in done.out
+    assert "5 values" in done.out
+    assert seal("check", repo, "--strict").code == 1
+    assert "chart.yaml:3:1 is left out" in seal("status", repo).err
+    assert seal("check", repo / "nothing").code == 2
+
+
+def test_several_clusters_are_not_renewed_by_chance(
+    seal: Verb, repo: Path, one: Pair, two: Pair, tmp_path: Path
+) -> None:
+    """Files of two clusters: one has to be named, and only its files are edited."""
+    (repo / "staging").mkdir()
+    (repo / "staging" / "s.yaml").write_text(_text(two, "s", {"a": "1"}))
+    text = (repo / "seal.yaml").read_text()
+    more = f"  - name: staging\n    keys: [{two.fingerprint}]\n    path: staging\n"
+    (repo / "seal.yaml").write_text(text + more)
+    (tmp_path / "two.pem").write_bytes(two.pem)
+    (tmp_path / "one.pem").write_bytes(one.cert)
+    words = (repo, "--cert", tmp_path / "one.pem", "--recovery-private-key", tmp_path / "two.pem")
+    refused = seal("reencrypt", *words)
+    assert refused.code == 2
+    assert "of: production, staging" in refused.err
+    before = (repo / "staging" / "s.yaml").read_text()
+    done = seal("reencrypt", *words, "--cluster", "production", "--json")
+    assert json.loads(done.out)["values"] == 4
+    assert (repo / "staging" / "s.yaml").read_text() == before
+    assert {row["state"] for row in json.loads(seal("status", repo, "--json").out)["values"]} == {
+        "current"
+    }
