@@ -316,19 +316,20 @@ def validate(flags: Flags) -> None:
 
 def re_encrypt(flags: Flags) -> None:
     """Let the controller seal the values of each file anew; all else of a file stays."""
-    from opslib.seal import certificates, reencrypt
+    from opslib.seal import reencrypt
 
-    controller = flags.controller(_only(flags))
-    newest = certificates.parse(controller.certificate(), controller.name)
+    # The answer is for the controller's newest key, which must be the pinned one.
+    own = replace(flags, cert="", merge_into=flags.files[0] if flags.files else None)
+    (pinned, *_) = own.chosen()
+    controller = own.controller(pinned)
+    newest = own.certificate(pinned)
 
     def anew(one: Declared) -> dict[str, str]:
         return controller.rotate(one.manifest)
 
     writes: list[tuple[Path | None, str]] = []
     for data, where in inputs(flags):
-        made = reencrypt.renewed_text(
-            data, where, lambda one: controller.rotate(one.manifest), newest
-        )
+        made = reencrypt.renewed_text(data, where, anew, newest)
         in_place = Path(where) if flags.files and flags.output is None else flags.output
         writes.append((in_place, made))
     give(writes)

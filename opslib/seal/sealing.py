@@ -15,10 +15,10 @@ from typing import Any
 
 from opslib.core import clock
 from opslib.core.errors import InputError
-from opslib.seal import notes
+from opslib.seal import bulk, notes
 from opslib.seal.certificates import Certificate
 from opslib.seal.secret import Secret
-from opslib.seal.wire import DOMAIN, Scope, Sealer, encode, label_of, scope_of
+from opslib.seal.wire import DOMAIN, Scope, label_of, scope_of
 
 API_VERSION = "bitnami.com/v1alpha1"
 KIND = "SealedSecret"
@@ -64,7 +64,12 @@ class Sealed:
 def seal(secrets: Iterable[Secret], certificate: Certificate, options: Options) -> list[Sealed]:
     """Seal Secrets. Raises InputError for the first that cannot be; none is given out then."""
     places = [place_of(secret, options) for secret in secrets]
-    return [_sealed(place, certificate, options.noting) for place in places]
+    jobs = [(place.label, place.secret.values) for place in places]
+    ciphertexts = bulk.seal_all(certificate.key, jobs)
+    return [
+        _sealed(place, data, certificate, options.noting)
+        for place, data in zip(places, ciphertexts, strict=True)
+    ]
 
 
 @dataclass(frozen=True)
@@ -145,10 +150,10 @@ def _scope(secret: Secret, asked: Scope | None) -> Scope:
     return asked or noted
 
 
-def _sealed(place: Place, certificate: Certificate, noting: Noting | None) -> Sealed:
+def _sealed(
+    place: Place, data: dict[str, str], certificate: Certificate, noting: Noting | None
+) -> Sealed:
     secret, scope = place.secret, place.scope
-    sealer = Sealer(certificate.key, place.label)
-    data = {key: encode(sealer.seal(value)) for key, value in secret.values.items()}
     own = {"name": place.name} | ({"namespace": place.namespace} if place.namespace else {})
     annotations = {scope.annotation: "true"} if scope.annotation else {}
     manifest: dict[str, Any] = {"kind": KIND, "apiVersion": API_VERSION}

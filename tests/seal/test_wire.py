@@ -5,7 +5,10 @@ from __future__ import annotations
 import base64
 import copy
 import hashlib
+import os
 import pickle
+import sys
+import threading
 
 import pytest
 from _pytest._io.saferepr import saferepr
@@ -14,7 +17,7 @@ from hypothesis import strategies as st
 from IPython.lib.pretty import pretty
 
 from opslib.core import secrecy
-from opslib.seal import wire
+from opslib.seal import bulk, wire
 from opslib.seal.secretbytes import SecretBytes
 from opslib.seal.wire import Scope
 
@@ -140,6 +143,39 @@ def test_the_value_refuses_to_be_shown_or_copied() -> None:
     assert value != SecretBytes(b"another", "other")
     assert value.reveal() == b"tr0ub4dor&3-longer"
     assert len(value) == 18
+
+
+@pytest.mark.parametrize("way", ["forked", "a child that fails", "threads"])
+def test_many_values_are_sealed_on_two_cores(
+    one: Pair, monkeypatch: pytest.MonkeyPatch, way: str
+) -> None:
+    """Each value under its own label, in order; also where the fork fails or is not safe."""
+    jobs = [
+        (f"shop/{n}".encode(), {f"k{m}": SecretBytes(f"{n}-{m}", "v") for m in range(5)})
+        for n in range(100)
+    ]
+    forks = []
+    fork = os.fork
+
+    def counted() -> int:
+        forks.append(1)
+        if way == "a child that fails":
+            pid = fork()
+            if pid == 0:
+                os._exit(3)
+            return pid
+        return fork()
+
+    monkeypatch.setattr(os, "fork", counted)
+    monkeypatch.setattr(threading, "active_count", lambda: 2 if way == "threads" else 1)
+    monkeypatch.delitem(sys.modules, "ipykernel", raising=False)
+    made = bulk.seal_all(one.key.public_key(), jobs)
+    assert len(forks) == (0 if way == "threads" or len(os.sched_getaffinity(0)) < 2 else 1)
+    for (label, values), found in zip(jobs, made, strict=True):
+        assert list(found) == list(values)
+        for name in ("k0", "k4"):
+            clear = wire.decrypt([one.key], wire.decode(found[name]), label)
+            assert clear == values[name]
 
 
 def test_no_traceback_shows_the_value() -> None:
