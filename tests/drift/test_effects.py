@@ -286,7 +286,7 @@ def _events(sandbox: Status, words: str) -> dict[int, Any]:
     for one in log_files(sandbox.audit_log):
         with one.open() as stream:
             for line in stream:
-                if words.encode() in line and b"&number=" in line:
+                if words.encode() in line and b"number=" in line:  # Go writes & as \u0026
                     event = json.loads(line)
                     found[int(event["requestURI"].split("&number=")[1].split("&")[0])] = event
     return found
