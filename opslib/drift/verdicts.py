@@ -199,11 +199,7 @@ def _likely(
     track: Track, want: Want, effects: Sequence[Effect], found: Setters, writes: Sequence[Write]
 ) -> int | None:
     """Return the write that fits best: the one after which the value stayed, as far as known."""
-    # What surely set it before what only may have: a patch that says nothing of the field would
-    # have taken it away, had it been a merge patch.
-    chosen = _stayed(effects, NO_NO | YES_NO)
-    if chosen is None or (found.possible and chosen not in found.possible):
-        chosen = _stayed(effects, YES_NO)
+    chosen = _stayed(effects)
     if chosen is not None and (chosen in found.possible or not found.possible):
         return chosen
     named = [n for n in sorted(found.possible, reverse=True) if n >= 0]
@@ -213,14 +209,15 @@ def _likely(
     return named[0] if named else chosen
 
 
-def _stayed(effects: Sequence[Effect], never: int) -> int | None:
-    """Return the last write that gave the value where it was not, and after which it stayed.
+def _stayed(effects: Sequence[Effect]) -> int | None:
+    """Return the last write that surely gave the value where it was not, and after which it stayed.
 
-    ``never`` are the transitions that a write which gives it cannot have made.
+    One that only may have does not count: a patch that says nothing of a field would have taken
+    it away, had it been a merge patch.
     """
     has, chosen = False, None
     for number, effect in enumerate(effects):
-        if effect.plain & NO_YES and not effect.plain & never:
+        if effect.plain & NO_YES and not effect.plain & (NO_NO | YES_NO):
             if not has:
                 has, chosen = True, number
         elif not effect.plain & YES_YES:
