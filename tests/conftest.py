@@ -17,6 +17,7 @@ from typing import Any
 
 import pytest
 
+from opslib.core import secrecy
 from opslib.kube.client import Cluster, connect
 from opslib.sandbox import binaries, cluster, tools
 from opslib.sandbox.cluster import Status
@@ -47,6 +48,18 @@ def _own_state() -> Iterator[None]:
         with _ended_by_sigterm():
             yield
     _clear(mine)
+
+
+@pytest.fixture(autouse=True)
+def _forgotten() -> Iterator[None]:
+    """Forget the secrets that a test hands out: they would be masked in later tests' records."""
+    known = secrecy.REGISTRY._known
+    before = dict(known)
+    yield
+    if known != before:
+        known.clear()
+        known.update(before)
+        secrecy.REGISTRY.version += 1
 
 
 class _Lines:

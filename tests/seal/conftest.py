@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import io
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
 
 from opslib.cli.main import run
-from opslib.core import secrecy
 
 from . import parts
 from .parts import Pair
@@ -43,17 +42,6 @@ def key(one: Pair, tmp_path: Path) -> Path:
     path = tmp_path / "key.pem"
     path.write_bytes(one.pem)
     return path
-
-
-@pytest.fixture(autouse=True)
-def _forgotten() -> Iterator[None]:
-    """Forget what a test hands out: later tests' words would be masked in their records."""
-    known = secrecy.REGISTRY._known
-    before = dict(known)
-    yield
-    known.clear()
-    known.update(before)
-    secrecy.REGISTRY.version += 1
 
 
 @dataclass(frozen=True)
