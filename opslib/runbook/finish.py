@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from opslib.runbook.anchor import Anchoring, anchor
 from opslib.runbook.current import SCHEMA_VERSION, Run
@@ -13,13 +13,17 @@ from opslib.runbook.outcome import Outcome, RunResult
 from opslib.runbook.places import project_root
 from opslib.runbook.redact import redacted_json
 
+if TYPE_CHECKING:
+    from opslib.runbook.html import Page
+
 
 def finish(this: Run, html_assets: Callable[[], str] | None, anchoring: Anchoring) -> RunResult:
     """Write the rest of the record, the manifest and what vouches for it last."""
     result = json.loads(redacted_json(to_json(this.result())))
     around = this.surroundings
     this.folder.drop_payloads()
-    this.folder.write(HTML, _page(this, result, html_assets))
+    page = _page(this, result, html_assets)
+    this.folder.write(HTML, page.text, public=page.scripts)
     this.folder.write(RESULT, to_json(result))
     short = {"outcome": result["outcome"], "exit_code": result["exit_code"]}
     this.folder.event("run-end", **short, error=result["error"], seconds=result["seconds"])
@@ -49,15 +53,15 @@ def finish(this: Run, html_assets: Callable[[], str] | None, anchoring: Anchorin
     )
 
 
-def _page(this: Run, result: dict[str, Any], html_assets: Callable[[], str] | None) -> str:
+def _page(this: Run, result: dict[str, Any], html_assets: Callable[[], str] | None) -> Page:
     from opslib.runbook import html  # noqa: PLC0415  # nbconvert: not before the run
 
     if result["outcome"] == Outcome.SKIPPED.value:  # within the second that a busy lock takes
-        return html.short_page(result, f"No cell has run: {result['error']['message']}.")
+        return html.Page(html.short_page(result, f"No cell has run: {result['error']['message']}."))
     from opslib.runbook.engine import clean  # noqa: PLC0415  # papermill: as above
 
     try:
         return html.to_html(clean(this.nb), result, this.surroundings, html_assets)
     except Exception as error:  # noqa: BLE001  # the record must end whatever a cell put out
         this.folder.event("html-failed", error=f"{type(error).__name__}: {error}")
-        return html.without_page(result, error)
+        return html.Page(html.without_page(result, error))

@@ -8,6 +8,7 @@ import json
 import os
 import shutil
 import threading
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -47,16 +48,18 @@ class RecordFolder:
         )
         fcntl.flock(self._events, fcntl.LOCK_EX | fcntl.LOCK_NB)
 
-    def write(self, name: str, text: str, *, sync: bool = True) -> Path:
+    def write(self, name: str, text: str, *, sync: bool = True, public: Sequence[str] = ()) -> Path:
         """Write one file, whole or not at all; ``sync`` puts it on disk before returning.
 
-        Secrets are masked, then what is written is an event: of record.ipynb each ended
-        cell, of another file its hash. Lone surrogates, which a cell may print and UTF-8
-        cannot hold, become the backslash escapes that JSON has for them. A name that ends
-        in .gz is compressed. ``written`` counts the bytes of all files. Raises OpslibError.
+        Secrets are masked, but not in what is ``public``, in the order of the text: a program
+        that everybody has, and that no longer runs with a word masked. What is written is an
+        event: of record.ipynb each ended cell, of another file its hash. Lone surrogates, which
+        a cell may print and UTF-8 cannot hold, become the backslash escapes that JSON has for
+        them. A name that ends in .gz is compressed. ``written`` counts the bytes of all files.
+        Raises OpslibError.
         """
         name = self._redactor.file_name(name)
-        data = self._clean(name, text.encode("utf-8", "backslashreplace"))
+        data = self._masked(name, text, public)
         if name.endswith(".gz"):
             data = gzip.compress(data, compresslevel=1, mtime=0)
         if name == RECORD:
@@ -153,6 +156,13 @@ class RecordFolder:
         if (self.path / PAYLOADS).is_dir():
             self.drop(PAYLOADS)
 
+    def _masked(self, name: str, text: str, public: Sequence[str]) -> bytes:
+        parts = []
+        for one in public:
+            before, found, text = text.partition(one)
+            parts += [self._clean(name, _bytes(before)), _bytes(found)]
+        return b"".join([*parts, self._clean(name, _bytes(text))])
+
     def _clean(self, name: str, data: bytes) -> bytes:
         """Take the secrets out: what is written anywhere in a record went through here."""
         is_json = name.removesuffix(".gz").endswith((".json", ".jsonl", ".ipynb"))
@@ -163,6 +173,10 @@ class RecordFolder:
         if self._events >= 0:
             os.close(self._events)
             self._events = -1
+
+
+def _bytes(text: str) -> bytes:
+    return text.encode("utf-8", "backslashreplace")
 
 
 def _fact(path: Path) -> dict[str, Any]:

@@ -16,9 +16,16 @@ import threading
 from collections.abc import Callable, Mapping
 from functools import cache
 from importlib import resources
-from typing import Any
+from typing import Any, NamedTuple
 
 from opslib.runbook import markup, page
+
+
+class Page(NamedTuple):
+    """A page, and the scripts in it that are the kit's own and plotly's: public, and hashed."""
+
+    text: str
+    scripts: tuple[str, ...] = ()
 
 
 def to_html(
@@ -26,7 +33,7 @@ def to_html(
     result: Mapping[str, Any],
     around: Mapping[str, Any],
     html_assets: Callable[[], str] | None = None,
-) -> str:
+) -> Page:
     """Return the page for an executed notebook.
 
     ``result`` is result.json, ``around`` what manifest.surroundings returned.
@@ -37,7 +44,8 @@ def to_html(
     plotly = html_assets() if html_assets is not None and content["has_figures"] else ""
     scripts = [_closed(plotly), _read("draw.js")] if plotly else []
     content.update(css=f"{_read('record.css')}\n{markup.css()}", scripts=scripts)
-    return str(_template().render(page={**content, "policy": _policy(scripts)}))
+    text = str(_template().render(page={**content, "policy": _policy(scripts)}))
+    return Page(text, tuple(scripts))
 
 
 def warm() -> None:

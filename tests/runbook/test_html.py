@@ -139,6 +139,19 @@ def test_a_clean_page_has_no_message_and_no_address(chromium: Any, tmp_path: Pat
     assert len(content) < 40_000
 
 
+def test_a_secret_that_is_a_word_of_plotly_costs_no_figure(chromium: Any, tmp_path: Path) -> None:
+    """Masked is what the run put out; a script that everybody has is left as it is, and runs."""
+    noted = "from opslib.core import secrecy\nsecrecy.note('second', 'key/password')"
+    path = write(
+        tmp_path / "notebooks" / "x.ipynb", code(noted), code(FIGURES), code("print('a second')")
+    )
+    done = runbook.run(path, {}, html_assets=assets)
+    page = Page(chromium, done.html).page
+    page.wait_for_selector(".plot[data-drawn=yes]")
+    assert "a second" not in page.locator("body").inner_text()
+    assert "a second" not in done.record.read_text(encoding="utf-8")
+
+
 def test_without_plotly_a_figure_is_its_table(done: RunResult) -> None:
     """When no plotly.js is at hand the values are shown instead."""
     from nbformat.v4 import reads
@@ -147,7 +160,7 @@ def test_without_plotly_a_figure_is_its_table(done: RunResult) -> None:
     from opslib.runbook.manifest import surroundings
 
     nb = reads(done.record.read_text(encoding="utf-8"))
-    content = to_html(nb, done.result, surroundings(done.record, done.folder))
+    content = to_html(nb, done.result, surroundings(done.record, done.folder)).text
     assert "<td>two</td>" in content
     assert "A figure that was not drawn." in content
     assert "Plotly.newPlot" not in content
