@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from opslib.drift.commits import Adopted
     from opslib.drift.propose import Proposal
     from opslib.drift.revert import Revert
-    from opslib.drift.review import Taken
+    from opslib.drift.review import AuditLog, Taken
     from opslib.reconcile.session import Session
 
 _MOST_LINES, _MOST_DIFF = 200, 20_000
@@ -52,6 +52,7 @@ class Acts:
     problems: Mapping[str, str] = field(default_factory=dict)
     author: str = ""
     live: Mapping[ResourceKey, Manifest] = field(default_factory=dict, repr=False)
+    audit: AuditLog = None
 
     def of(self, answer: Disposition) -> list[Drift]:
         """Return the differences that have one answer."""
@@ -144,7 +145,7 @@ def prepare(session: Session, taken: Taken, drifts: Sequence[Drift], author: str
         why = {one.key: f"cannot be reverted: {one.message}" for one in revert.plan.problems}
         problems |= {one.id: why[one.key] for one in revert.drifts if one.key in why}
     live = taken.found.live
-    return Acts(taken.review, tuple(drifts), revert, proposal, problems, author, live)
+    return Acts(taken.review, tuple(drifts), revert, proposal, problems, author, live, taken.audit)
 
 
 def _with(drifts: Sequence[Drift], answer: Disposition) -> list[Drift]:
@@ -193,6 +194,7 @@ def _ignores(acts: Acts) -> list[Decision]:
 
 
 def _escalate(acts: Acts, ids: Sequence[str], place: Path) -> dict[str, Any]:
+    from opslib.drift.entries import entries  # noqa: PLC0415  # as below
     from opslib.drift.escalate import escalate  # noqa: PLC0415  # only where it is asked for
 
     drifts = acts.of(Disposition.ESCALATE)
@@ -201,6 +203,7 @@ def _escalate(acts: Acts, ids: Sequence[str], place: Path) -> dict[str, Any]:
         ids,
         place,
         live=acts.live,
+        audit=entries(drifts, acts.live, acts.audit),
         by=drifts[0].decision.by,
         reason=_reasons(drifts),
     )
@@ -278,6 +281,7 @@ def _reasons(drifts: Sequence[Drift]) -> str:
 
 
 def _revert(session: Session, acts: Acts, place: Path) -> dict[str, Any]:
+    from opslib.drift.entries import entries  # noqa: PLC0415  # as above
     from opslib.drift.reverting import apply_revert  # noqa: PLC0415  # as above
 
     assert acts.revert is not None  # noqa: S101  # effects yields this only where it is
@@ -285,7 +289,13 @@ def _revert(session: Session, acts: Acts, place: Path) -> dict[str, Any]:
     by = next((one.decision.by for one in drifts), "")
     with session.holding() as held:
         applied = apply_revert(
-            session, acts.revert, evidence=place, go_on=held, by=by, reason=_reasons(drifts)
+            session,
+            acts.revert,
+            evidence=place,
+            go_on=held,
+            audit=entries(drifts, acts.live, acts.audit, kinds=session.discovery),
+            by=by,
+            reason=_reasons(drifts),
         )
     said = decided(acts.review.app, acts.review.cluster_uid, drifts)
     text = f"{len(applied.written)} written, {len(applied.deleted)} deleted"

@@ -46,6 +46,7 @@ class Taken:
     review: Review
     planned: Planned
     found: Found
+    audit: AuditLog = None
 
 
 def take(
@@ -120,7 +121,7 @@ def _taken(
         covered,
         {str(Plane.OBJECTS): "compared", str(Plane.SECRETS): "compared", **said},
     )
-    return Taken(review, planned, found)
+    return Taken(review, planned, found, audit)
 
 
 def _bounded(drift: Drift) -> Drift:

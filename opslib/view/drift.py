@@ -15,7 +15,6 @@ from functools import cache
 from importlib import resources
 from typing import Any
 
-from opslib.core.model import ResourceKey
 from opslib.drift.encode import headline
 from opslib.drift.model import Difference, Disposition, Drift, Review
 from opslib.drift.order import (
@@ -40,7 +39,6 @@ ALIKE_FROM = 101
 """From so many differences on alike ones are one row."""
 PAGE, PAGES = 50, 10
 OPEN_DIFFS, MOST_DIFFS = 15, 100
-_NAMES = 5
 _HEAD = {"why first": 12, "what": 32, "Git → cluster": 22, "who": 17, "since": 17}
 """Columns with their widths in per cent."""
 
@@ -328,9 +326,3 @@ def _line(found: Sequence[yamldiff.Line], at: int) -> str:
 
 def _says(line: yamldiff.Line) -> bool:
     return bool(line.git or line.live)
-
-
-def object_names(keys: Sequence[ResourceKey]) -> str:
-    """Name some objects, and how many more there are."""
-    names = ", ".join(map(str, keys[:_NAMES]))
-    return f"{names} and {len(keys) - _NAMES} more" if len(keys) > _NAMES else names

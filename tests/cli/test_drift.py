@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import zipfile
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -79,7 +80,7 @@ def test_from_check_to_each_answer(
     assert {row["attribution"]["confidence"] for row in rows.values()} == {"certain"}
     assert check.json["review"]["headline"].startswith("3 differences in 2 objects, 3 by people")
     _branches(opslib, common, rows, platform)
-    _bundle(opslib, common, rows)
+    _bundle(opslib, (*common, "--audit", log), rows)
     _revert(opslib, common, rows, server, place)
     last = opslib("check", *common, "--json")
     assert set(_by_path(last.json)) == {"metadata.labels.team"}
@@ -103,7 +104,11 @@ def _branches(opslib: Opslib, common: Any, rows: dict[str, Any], repo: Path) -> 
 def _bundle(opslib: Opslib, common: Any, rows: dict[str, Any]) -> None:
     ended = opslib("drift", "escalate", rows["left"]["id"], *common, "--to", "out", "--json")
     assert ended.code == 0, ended.err
-    assert Path(ended.json["done"]["escalate"]["path"]).stat().st_size > 500
+    path = Path(ended.json["done"]["escalate"]["path"])
+    assert path.stat().st_size > 500
+    with zipfile.ZipFile(path) as bundle:
+        (name,) = [one for one in bundle.namelist() if one.endswith("audit.jsonl")]
+        assert b"/configmaps" in bundle.read(name)
 
 
 def _revert(opslib: Opslib, common: Any, rows: dict[str, Any], server: Cluster, place: str) -> None:
