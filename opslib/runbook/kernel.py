@@ -16,6 +16,8 @@ from typing import Any
 from jupyter_client.kernelspec import KernelSpec, KernelSpecManager
 from jupyter_client.manager import AsyncKernelManager
 
+from opslib.runbook import launcher
+
 _SOCKET_ROOM = 60
 """A Unix socket's path has 104 bytes at most on macOS, 108 on Linux (unix(7)); names need 40."""
 
@@ -36,7 +38,9 @@ class ThisInterpreter(KernelSpecManager):  # type: ignore[misc]  # jupyter_clien
             # Frozen modules off: what ipykernel's own spec sets, against a debugger's warning.
             # nbclient adds the option that keeps IPython's history of inputs in memory.
             argv=[
-                *(sys.executable, "-X", "frozen_modules=off", "-m", "ipykernel_launcher"),
+                # -P: what lies in the working folder takes no library's place (ipykernel's
+                # launcher sees to that itself, ours is found before it).
+                *(sys.executable, "-P", "-X", "frozen_modules=off", "-m", launcher.__name__),
                 *("-f", "{connection_file}"),
             ],
             display_name="Python 3",
