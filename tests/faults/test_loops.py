@@ -17,6 +17,7 @@ from typing import Any
 
 import pytest
 import yaml
+from auditlog import lines
 from reconcile.loops import Repository, wait
 
 from opslib.core.clock import parse_stamp
@@ -171,7 +172,7 @@ class Arena:
     def writes(self, *, leases: bool = False) -> list[dict[str, Any]]:
         """Return the audit log's writes of this app by loops, oldest first; dry runs are none."""
         found = []
-        for line in self.sandbox.audit_log.read_text().splitlines():
+        for line in lines(self.sandbox.audit_log):
             entry = json.loads(line)
             ref = entry.get("objectRef") or {}
             own = ref.get("namespace") == self.namespace or self.app.name in str(ref.get("name"))
