@@ -91,7 +91,7 @@ class Process:
         if self.process.is_alive():
             self.signal(signal.SIGCONT)
             self.signal(signal.SIGTERM)
-        self.process.join(timeout=30)
+        self.process.join(timeout=90)
         if self.process.is_alive():
             self.process.kill()
             self.process.join()
@@ -163,7 +163,7 @@ class Arena:
 
     def settled(self, commit: str) -> None:
         """Wait until a commit is the last good one."""
-        wait(lambda: read_inventory(self.cluster, self.app).commit == commit, 30)
+        wait(lambda: read_inventory(self.cluster, self.app).commit == commit)
 
     def lease(self) -> dict[str, Any]:
         path = "/apis/coordination.k8s.io/v1/namespaces/opslib-system/leases"
@@ -318,7 +318,7 @@ def test_a_killed_loop_goes_on_where_it_was(arena: Arena) -> None:
     for value, number in enumerate((1, 6, len(NAMES)), 1):
         commit = arena.repository.commit(files(str(value)))
         victim = arena.start("a", number=number, signal=signal.SIGKILL)
-        victim.process.join(timeout=40)
+        victim.process.join(timeout=90)
         assert victim.process.exitcode == -signal.SIGKILL
         kills += 1
         trial = read_trials(arena.cluster, arena.app).trial
@@ -347,7 +347,7 @@ def test_sigterm_ends_between_two_writes(arena: Arena) -> None:
     commit = arena.repository.commit(files("1"))
     number = 3
     stopped = arena.start("b", number=number, signal=signal.SIGTERM)
-    stopped.process.join(timeout=40)
+    stopped.process.join(timeout=90)
     assert stopped.process.exitcode == 0, stopped.lines()
     mine = [e for e in arena.writes() if e["user"]["username"] == stopped.user]
     patches = [e for e in mine if e["verb"] == "patch"]

@@ -245,7 +245,7 @@ class Zygote:
 
     def close(self) -> None:
         """End it; a run that still goes on ends by itself."""
-        self._process.communicate(timeout=30)
+        self._process.communicate(timeout=90)
 
 
 @pytest.fixture
