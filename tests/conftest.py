@@ -43,8 +43,13 @@ def _own_state() -> Iterator[None]:
             _clear(left)
     mine = _RUNS / str(os.getpid())
     mine.mkdir(mode=0o700, exist_ok=True)
+    temporary = mine / "t"  # short: sockets lie below it
+    temporary.mkdir(mode=0o700, exist_ok=True)
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("OPSLIB_STATE", str(mine))
+        # What killed programs leave behind goes at the end.
+        patch.setenv("TMPDIR", str(temporary))
+        patch.setattr(tempfile, "tempdir", str(temporary))
         with _ended_by_sigterm():
             yield
     _clear(mine)

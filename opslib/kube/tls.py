@@ -10,7 +10,6 @@ from __future__ import annotations
 import contextlib
 import os
 import ssl
-import tempfile
 import threading
 from collections.abc import Iterator
 from pathlib import Path
@@ -18,6 +17,8 @@ from typing import Any
 
 from kubernetes.config import kube_config
 from urllib3.util.ssl_ import create_urllib3_context
+
+from opslib.core import scratch
 
 _MEMORY = Path("/proc/self/fd")
 """Open files by their numbers, so that memory without a name has one: memfd_create(2)."""
@@ -58,8 +59,8 @@ def short_lived() -> Iterator[str | None]:
         if _HAS_MEMORY:
             yield None
         else:
-            with tempfile.TemporaryDirectory(prefix="opslib-tls-") as place:
-                yield place
+            with scratch.folder("tls-") as place:
+                yield str(place)
     finally:
         for handle in _handles.open:
             os.close(handle)

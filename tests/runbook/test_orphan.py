@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import signal
+from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 
@@ -10,7 +12,7 @@ import pytest
 
 from opslib import runbook
 
-from .conftest import LOAD, Make, Zygote, code, parameters, wait_for
+from .conftest import LOAD, Make, Runner, Zygote, code, parameters, wait_for
 from .test_faults import _gone
 
 STEPS = 20
@@ -94,6 +96,22 @@ def test_the_system_ends_a_kernel_with_its_runner(
     wait_for((tmp_path / "beat").exists, "the first beat")
     fork.kill()
     wait_for(partial(_gone, kernel), "the end of its kernel")
+
+
+def test_the_sockets_of_a_killed_run_go_with_the_next(
+    make: Make, start: Callable[..., Runner], tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    """Its private folder lies in the temporary one until somebody starts again; no longer."""
+    place = tmp_path_factory.getbasetemp() / f"opslib-{os.geteuid()}"
+    killed = start(make(code("print('here', flush=True)\nimport time\ntime.sleep(60)")))
+    killed.said("here")
+    (folder,) = place.iterdir()
+    assert (folder / "runner.sock").exists()
+    killed.process.kill()
+    killed.end()
+    assert folder.exists()
+    assert start(make(code("1"), name="next")).end()[0] == 0
+    assert list(place.iterdir()) == []
 
 
 @pytest.mark.parametrize("begun", [True, False])
