@@ -14,6 +14,7 @@ from typing import Any
 
 import jsonschema
 import pytest
+from witness import Witness
 
 from opslib import runbook
 from opslib.core.clock import parse_stamp
@@ -279,31 +280,39 @@ CHATTY = (
 def test_kill_9_of_the_runner_leaves_a_valid_record(
     make: Make, zygote: Zygote, tmp_path: Path
 ) -> None:
-    """At random moments the record on disk is whole, true and at most 2 s behind."""
+    """At random moments the record on disk is whole, true and at most 2 s behind.
+
+    On a busy machine it may be behind by as much more as everything takes longer there.
+    """
     path = make(*[code(CHATTY) for _ in range(3)])
     dice = random.Random(5)  # noqa: S311  # moments, not secrets
     finished = 0
-    for turn in range(KILLS // AT_ONCE):
-        outs = [tmp_path / f"out-{turn}-{number}" for number in range(AT_ONCE)]
-        runners = [zygote.start(path, out, {}) for out in outs]
-        kernels = [runner.kernel() for runner in runners]
-        for runner in runners:
-            time.sleep(dice.uniform(0, 0.8))  # the random moment is the point
-            finished += _kill(runner)
-        for pid in kernels:
-            wait_for(partial(_gone, pid), "the end of an orphaned kernel", 10)
-    print(f"{KILLS} kills -9: {KILLS} valid records, {finished} of them finished")
+    slowest = 1.0
+    with Witness() as witness:
+        for turn in range(KILLS // AT_ONCE):
+            outs = [tmp_path / f"out-{turn}-{number}" for number in range(AT_ONCE)]
+            runners = [zygote.start(path, out, {}) for out in outs]
+            kernels = [runner.kernel() for runner in runners]
+            for runner in runners:
+                time.sleep(dice.uniform(0, 0.8))  # the random moment is the point
+                finished += _kill(runner, witness)
+                slowest = max(slowest, witness.slowness(10))
+            for pid in kernels:
+                wait_for(partial(_gone, pid), "the end of an orphaned kernel")
+    print(f"{KILLS} kills -9: {KILLS} valid records, {finished} of them finished;", end=" ")
+    print(f"the machine was up to {slowest:.1f} times as slow as at rest")
 
 
-def _kill(runner: Fork) -> bool:
+def _kill(runner: Fork, witness: Witness) -> bool:
     """Kill a runner, check what it left, and tell whether it had finished before."""
     runner.kill()
     killed = time.time()
+    allowed = 2.0 * witness.slowness(5)
     runner.wait()
     record = runner.folder() / "record.ipynb"
     notebook, result = read_json(record), read_json(runner.folder() / "result.json")
-    fresh = killed - record.stat().st_mtime < 2.0
-    assert fresh or _complete(notebook) or not _began(runner, killed - 2.0)
+    fresh = killed - record.stat().st_mtime < allowed
+    assert fresh or _complete(notebook) or not _began(runner, killed - allowed)
     assert set(outcomes(record)) <= {"ok", "running", "never-run"}
     assert result["outcome"] in {"running", "ok"}
     jsonschema.validate(result, read_json(SCHEMAS / "result.json"))
