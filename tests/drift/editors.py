@@ -69,7 +69,7 @@ class Editor:
             env={**self._env, **env},
             capture_output=True,
             text=True,
-            timeout=60,
+            timeout=120,
             check=False,
         )
         return done.returncode, done.stderr

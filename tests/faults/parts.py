@@ -243,7 +243,7 @@ class Program:
     def reap(cls) -> None:
         """Wait for all that were started here; their sandbox is down."""
         while cls.started:
-            cls.started.pop().wait(timeout=30)
+            cls.started.pop().wait(timeout=90)
 
     @property
     def _place(self) -> state.Place:

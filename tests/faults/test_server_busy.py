@@ -108,8 +108,8 @@ def _queue(server: Cluster, name: str, shares: int, subject: dict[str, str]) -> 
 @contextlib.contextmanager
 def _seat_taken(own: Status, field: Field, kubeconfig: Path) -> Iterator[None]:
     """Take the last seat of the user's queue, by a request whose body does not come."""
-    cluster = wait_for(lambda: _connected(kubeconfig), seconds=20)
-    with wait_for(lambda: _hog(own, field, kubeconfig, cluster), seconds=20, why="no seat"):
+    cluster = wait_for(lambda: _connected(kubeconfig), seconds=60)
+    with wait_for(lambda: _hog(own, field, kubeconfig, cluster), seconds=60, why="no seat"):
         yield
     cluster.close()
 
@@ -223,7 +223,7 @@ def test_all_requests_are_answered_by_429_for_a_while(
 
     def strike() -> None:
         thread.start()
-        begun.wait(45)
+        begun.wait(130)
 
     overhear(bench.cluster, before=once(MOMENTS[moment](), strike))
     hold(field, bench, prepared, f"no seat for 2 s as {moment}")
