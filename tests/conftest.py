@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from hypothesis import HealthCheck, settings
 
 from opslib.core import secrecy
 from opslib.kube.client import Cluster, connect
@@ -24,6 +25,11 @@ from opslib.sandbox.cluster import Status
 from opslib.source.example import create_example
 
 pytest_plugins = ("workers",)
+# How long an example takes, or is looked for, is for the machine to say.
+settings.register_profile(
+    "opslib", settings(), deadline=None, suppress_health_check=[HealthCheck.too_slow]
+)
+settings.load_profile("opslib")
 _STARTED = time.monotonic()
 _SEAL = Path(__file__).resolve().parent / "seal"
 _RUNS = Path(tempfile.gettempdir()) / f"opslib-tests-{os.getuid()}"
@@ -43,8 +49,13 @@ def _own_state() -> Iterator[None]:
             _clear(left)
     mine = _RUNS / str(os.getpid())
     mine.mkdir(mode=0o700, exist_ok=True)
+    temporary = mine / "t"  # short: sockets lie below it
+    temporary.mkdir(mode=0o700, exist_ok=True)
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("OPSLIB_STATE", str(mine))
+        # What killed programs leave behind goes at the end.
+        patch.setenv("TMPDIR", str(temporary))
+        patch.setattr(tempfile, "tempdir", str(temporary))
         with _ended_by_sigterm():
             yield
     _clear(mine)

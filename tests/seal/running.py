@@ -28,6 +28,7 @@ import yaml
 from opslib.core.errors import OpslibError
 from opslib.core.progress import SILENT
 from opslib.kube.client import Cluster
+from opslib.kube.errors import ApiError
 from opslib.sandbox import golang
 from opslib.seal.certificates import parse
 from opslib.seal.controller import Controller
@@ -68,17 +69,24 @@ class Running:
         return parse(Controller(self.cluster, self.namespace).certificate(), "cert").fingerprint
 
     def apply(self, manifest: dict[str, Any], namespace: str) -> dict[str, Any]:
-        """Create or replace a SealedSecret."""
+        """Create or replace a SealedSecret; again where the controller wrote in between."""
         name = manifest["metadata"]["name"]
         path = f"/apis/bitnami.com/v1alpha1/namespaces/{namespace}/sealedsecrets"
-        old = self.cluster.find(f"{path}/{name}")
-        if old is None:
-            made = self.cluster.request("POST", path, body=manifest)
-        else:
+
+        def write() -> Any:
+            old = self.cluster.find(f"{path}/{name}")
+            if old is None:
+                return self.cluster.request("POST", path, body=manifest)
             body = json.loads(json.dumps(manifest))
             body["metadata"]["resourceVersion"] = old["metadata"]["resourceVersion"]
-            made = self.cluster.request("PUT", f"{path}/{name}", body=body)
-        return dict(made)
+            try:
+                return self.cluster.request("PUT", f"{path}/{name}", body=body)
+            except ApiError as error:
+                if error.code != 409:
+                    raise
+                return None
+
+        return dict(until(write, "write without a conflict"))
 
     def secret(self, namespace: str, name: str) -> dict[str, bytes] | None:
         """Return the values of a Secret as the cluster has them."""
@@ -97,7 +105,7 @@ class Running:
         return next((c["status"] == "True" for c in status.get("conditions") or []), None)
 
 
-def until(work: Callable[[], Any], what: str, seconds: float = 12) -> Any:
+def until(work: Callable[[], Any], what: str, seconds: float = 90) -> Any:
     """Wait until a condition holds, with a deadline."""
     end = time.monotonic() + seconds
     last = ""
@@ -233,7 +241,7 @@ def _process(
         yield process
     finally:
         process.terminate()
-        process.wait(timeout=20)
+        process.wait(timeout=90)
 
 
 def _account(cluster: Cluster, namespace: str, folder: Path) -> Path:
