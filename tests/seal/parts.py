@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import functools
 import hashlib
 import os
 import shutil
@@ -116,13 +117,15 @@ def dumped(*documents: Mapping[str, Any]) -> bytes:
     return b"\n".join(orjson.dumps(one) for one in documents)
 
 
+@functools.cache
 def kubeseal() -> Path:
     """Return the real kubeseal, built from its pinned module where it is not there yet."""
     return binaries.programs([tools.KUBESEAL])["kubeseal"]
 
 
+@functools.cache
 def controller() -> Path:
-    """Return the real controller."""
+    """Return the real controller; found once, as a test may move HOME, and the cache with it."""
     return binaries.programs([tools.SEALED_SECRETS_CONTROLLER])["controller"]
 
 
