@@ -7,6 +7,7 @@ pkg/controller/{controller,main,server}_test.go. ``upstream.py`` says which row 
 from __future__ import annotations
 
 import contextlib
+import functools
 import json
 import uuid
 from collections.abc import Callable, Iterator
@@ -22,7 +23,6 @@ from opslib.sandbox import cluster as sandboxes
 from opslib.sandbox.cluster import Status
 from opslib.seal import certificates
 from opslib.seal.controller import Controller
-from opslib.seal.sealed import Declared, read_sealed
 from opslib.seal.sealing import Options, seal
 from opslib.seal.secret import read_secrets
 from opslib.seal.wire import DOMAIN, Scope
@@ -107,6 +107,24 @@ def _refused(controller: Running, namespace: str, name: str = "s") -> None:
     )
 
 
+def _until_holds(controller: Running, namespace: str, name: str, wanted: dict[str, bytes]) -> None:
+    until(lambda: controller.secret(namespace, name) == wanted, f"Secret of {sorted(wanted)}", 30)
+
+
+def _judged(controller: Running, namespace: str, name: str) -> bool:
+    return controller.synced(namespace, name) is not None
+
+
+def _told(controller: Running, namespace: str, name: str) -> bool:
+    return "ErrUnsealFailed" in controller.events(namespace, name)
+
+
+def _another(controller: Running, namespace: str, name: str, uid: str) -> bool:
+    """Tell whether there is a Secret other than the one that had this uid."""
+    found = _live(controller, namespace, name)
+    return found is not None and found["metadata"]["uid"] != uid
+
+
 def _live(controller: Running, namespace: str, name: str = "s") -> dict[str, Any] | None:
     return controller.cluster.find(f"/api/v1/namespaces/{namespace}/secrets/{name}")
 
@@ -129,7 +147,7 @@ def test_simple_change(controller: Running, sealed: Sealed, namespace: str) -> N
     for values in states:
         controller.apply(sealed(_marked(values, namespace)), namespace)
         wanted = {key: text.encode() for key, text in values.items()}
-        until(lambda now=wanted: controller.secret(namespace, "s") == now, str(values), 30)
+        _until_holds(controller, namespace, "s", wanted)
         _synced(controller, namespace)
     found = _live(controller, namespace)
     assert found is not None
@@ -182,13 +200,8 @@ def test_an_owned_secret_is_made_again(controller: Running, sealed: Sealed, name
         before = _live(controller, namespace, name)
         assert before is not None
         controller.cluster.request("DELETE", f"/api/v1/namespaces/{namespace}/secrets/{name}")
-        until(
-            lambda name=name, uid=before["metadata"]["uid"]: (
-                (_live(controller, namespace, name) or before)["metadata"]["uid"] != uid
-            ),
-            "another Secret",
-            30,
-        )
+        again = functools.partial(_another, controller, namespace, name, before["metadata"]["uid"])
+        until(again, "another Secret", 30)
         assert controller.secret(namespace, name) == {"foo": b"bar"}
 
 
@@ -274,17 +287,11 @@ def test_different_name_and_namespace(controller: Running, sealed: Sealed, names
         manifest = sealed(document)
         manifest["metadata"].update(name=name, namespace=namespace)
         controller.apply(manifest, namespace)
-        until(lambda name=name: controller.synced(namespace, name) is not None, name, 30)
+        until(functools.partial(_judged, controller, namespace, name), name, 30)
         assert controller.synced(namespace, name) is opens, name
         assert controller.secret(namespace, name) == ({"foo": b"bar"} if opens else None)
         if not opens:
-            until(
-                lambda name=name: "ErrUnsealFailed" in controller.events(namespace, name), name, 30
-            )
-
-
-def _declared(manifest: dict[str, Any]) -> Declared:
-    return read_sealed(dumped(manifest), "in")[0]
+            until(functools.partial(_told, controller, namespace, name), f"event of {name}", 30)
 
 
 @pytest.mark.parametrize("scope", list(Scope))
@@ -398,7 +405,7 @@ def test_renew_stale_key(server: Cluster, home: str, start: Start, one: Pair) ->
 
 
 def test_legacy_secret(
-    seal: Verb, server: Cluster, home: str, start: Start, one: Pair, tmp_path: Path
+    seal: Verb, server: Cluster, home: str, *, start: Start, one: Pair, tmp_path: Path
 ) -> None:
     """LegacySecret, ReuseKey: a key without label, named as the prefix, is used; none is made.
 
