@@ -313,7 +313,7 @@ def _anew(
     if keys:
         return by_keys(keys, certificate)
     assert isinstance(flags, Flags)  # noqa: S101  # its module is imported by the verb only
-    controller = flags.controller(pinned)
+    controller = flags.warned(flags.controller(pinned))
     controller.per_second = rate
     return lambda one: controller.rotate(one.manifest)
 

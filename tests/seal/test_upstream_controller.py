@@ -21,8 +21,9 @@ import pytest
 from opslib.kube.client import Cluster
 from opslib.sandbox import cluster as sandboxes
 from opslib.sandbox.cluster import Status
-from opslib.seal import certificates
+from opslib.seal import age, certificates
 from opslib.seal.controller import Controller
+from opslib.seal.sealed import read_sealed
 from opslib.seal.sealing import Options, seal
 from opslib.seal.secret import read_secrets
 from opslib.seal.wire import DOMAIN, Scope
@@ -51,8 +52,9 @@ def _home(sandbox: Status, server: Cluster) -> Iterator[str]:
 
 @pytest.fixture(scope="module")
 def definitions(server: Cluster) -> Iterator[None]:
-    """Define SealedSecrets for the tests of this file, and find the controller's program."""
-    parts.controller()
+    """Define SealedSecrets for the tests of this file, and find the controllers' programs."""
+    for version in (parts.NEWEST, parts.OLDER[0]):
+        parts.controller(version)
     with defined(server):
         yield
 
@@ -339,6 +341,10 @@ def test_http(controller: Running, seal: Verb) -> None:
     assert certificates.parse(done.out.encode(), "").fingerprint == controller.fingerprint()
     base = f"/api/v1/namespaces/{controller.namespace}/services/http:{NAME}:http/proxy"
     assert b"".join(controller.cluster.stream(f"{base}/readyz")) == b"ok"
+    assert "before v0.40.0" not in done.err
+    fetched = Controller(controller.cluster, controller.namespace)
+    assert fetched.certificate()
+    assert fetched.news() == []
 
 
 @pytest.fixture
@@ -425,3 +431,55 @@ def test_legacy_secret(
         lacking = seal("backup", tmp_path / "key.pem", *proof)
         assert lacking.code == 1
         assert f"{one.fingerprint}  is a key of the cluster and not in the backup" in lacking.out
+
+
+def test_an_older_controller_is_told(
+    seal: Verb, server: Cluster, home: str, start: Start, tmp_path: Path
+) -> None:
+    """The real v0.27.1 works with what is sealed here, and each use of it warns of its version.
+
+    Its metrics name the version; without them, that it lacks what came with v0.39.
+    """
+    old = parts.OLDER[0]
+    told = f"is {old}: before v0.40.0 whoever can reach it"
+    path = tmp_path / "s.yaml"
+    with start(program=parts.controller(old)) as running_:
+        words = running_.words
+        done = seal(*words, "-w", path, stdin=dumped(secret({"a": "b"}, "s", home)))
+        assert done.code == 0, done.err
+        assert done.err.count(told) == 1
+        for verb in (("--validate", "-f", path), ("--re-encrypt", "-f", path)):
+            done = seal(*verb, *words)
+            assert (done.code, done.err.count(told)) == (0, 1), done.err
+        (made,) = read_sealed(path.read_bytes(), "s.yaml")
+        running_.apply(made.manifest, home)
+        until(lambda: running_.secret(home, "s") == {"a": b"b"}, "Secret", 30)
+        server.request("DELETE", f"/api/v1/namespaces/{home}/services/{NAME}-metrics")
+        done = seal(*words, "--validate", "-f", path)
+        assert "is older than v0.39.0: before v0.40.0" in done.err
+
+
+def test_the_image_tells_the_version(server: Cluster, namespace: str) -> None:
+    """Where the metrics are not there: by the image of the pods behind the Service."""
+    pods = f"/api/v1/namespaces/{namespace}/pods"
+    service = {"metadata": {"name": "x"}, "spec": {"selector": {"app": "x"}}}
+    for number, (image, wanted) in enumerate(
+        [
+            ("docker.io/bitnami/sealed-secrets-controller:0.27.1", "is v0.27.1: before"),
+            ("registry:5000/sealed-secrets-controller:v0.39.1@sha256:" + "0" * 64, "is v0.39.1:"),
+            ("bitnami/sealed-secrets-controller:0.40.0", ""),
+            ("bitnami/sealed-secrets-controller:1.0.0", ""),
+            ("bitnami/sealed-secrets-controller:latest", ""),
+        ]
+    ):
+        name = f"p{number}"
+        pod = {
+            "apiVersion": "v1",
+            "kind": "Pod",
+            "metadata": {"name": name, "labels": {"app": name}},
+            "spec": {"schedulerName": "nobody", "containers": [{"name": "c", "image": image}]},
+        }
+        server.request("POST", pods, body=pod)
+        service["spec"] = {"selector": {"app": name}}
+        told = age.warning(server, namespace, service, f"/api/v1/namespaces/{namespace}/none")
+        assert wanted in told if wanted else not told or ":latest" in image, (image, told)
