@@ -118,8 +118,8 @@ def until(work: Callable[[], Any], what: str, seconds: float = 12) -> Any:
     raise AssertionError(f"no {what} within {seconds} s: {last}")
 
 
-def crd() -> dict[str, Any]:
-    """Return the definition of SealedSecrets from the module that the controller is built from."""
+def module() -> Path:
+    """Return the folder of the module that the newest controller is built from."""
     pinned = Path(str(files("opslib.sandbox"))) / "gobuild" / "sealed-secrets"
     go = golang.find_go(SILENT)
     with tempfile.TemporaryDirectory() as work:
@@ -128,7 +128,12 @@ def crd() -> dict[str, Any]:
         words = [str(go), "mod", "download", "-json", MODULE]
         env = golang.build_environment(go)
         done = subprocess.run(words, cwd=work, env=env, check=True, capture_output=True)
-    folder = Path(json.loads(done.stdout)["Dir"]) / "helm" / "sealed-secrets" / "crds"
+    return Path(json.loads(done.stdout)["Dir"])
+
+
+def crd() -> dict[str, Any]:
+    """Return the definition of SealedSecrets from that module."""
+    folder = module() / "helm" / "sealed-secrets" / "crds"
     found: dict[str, Any] = yaml.safe_load((folder / "bitnami.com_sealedsecrets.yaml").read_text())
     return found
 

@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
 
 from opslib.kube.client import Cluster
 from opslib.sandbox import cluster as sandboxes
@@ -345,6 +346,24 @@ def test_http(controller: Running, seal: Verb) -> None:
     fetched = Controller(controller.cluster, controller.namespace)
     assert fetched.certificate()
     assert fetched.news() == []
+
+
+def test_the_namespace_of_the_kubeconfig(
+    seal: Verb, controller: Running, namespace: str, tmp_path: Path
+) -> None:
+    """A Secret without a namespace gets that of --namespace, else that of the kubeconfig."""
+    text = yaml.safe_load(Path(controller.kubeconfig).read_text())
+    text["contexts"][0]["context"]["namespace"] = namespace
+    (tmp_path / "kubeconfig").write_text(yaml.safe_dump(text))
+    words = ("--kubeconfig", tmp_path / "kubeconfig", *controller.words[2:])
+    document = dumped(secret({"foo": "bar"}, "nons", ""))
+    for more, wanted in (((), namespace), (("-n", "argns"), "argns")):
+        done = seal(*words, *more, stdin=document)
+        assert done.code == 0, done.err
+        (made,) = read_sealed(done.out.encode(), "out")
+        assert made.namespace == wanted
+        here = Controller(controller.cluster, controller.namespace, per_second=1000)
+        assert here.verify(made.manifest)
 
 
 @pytest.fixture
