@@ -51,7 +51,7 @@ def check(
     For CI: it needs no cluster and no key. --cert and --recovery-private-key let it see more.
     """
     from opslib.seal import certificates, diagnose, fetching
-    from opslib.seal.past import labels_of
+    from opslib.seal.past import of_values
     from opslib.seal.sealed import in_paths
 
     unread: list[InputError] = []
@@ -63,7 +63,7 @@ def check(
         certificate=certificate,
         clusters=clusters,
         everywhere=everywhere(objects),
-        past=labels_of(objects) if history else {},
+        past=of_values(objects) if history else {},
     )
     found = diagnose.check(objects, known)
     counts = Counter(one.severity for one in found)
