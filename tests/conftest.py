@@ -112,7 +112,14 @@ def _control_plane(config: pytest.Config) -> None:
 
 
 def _sealed_secrets(config: pytest.Config) -> None:
-    binaries.programs([tools.KUBESEAL, tools.SEALED_SECRETS_CONTROLLER], _Lines(config))
+    from seal import parts
+
+    lines = _Lines(config)
+    binaries.programs([tools.KUBESEAL, tools.SEALED_SECRETS_CONTROLLER], lines)
+    for version in parts.OLDER:
+        lines.update(f"kubeseal {version}, which is built where it is not in the cache")
+        parts.kubeseal(version)
+    parts.controller(parts.OLDER[0])
 
 
 @pytest.fixture(scope="session")
