@@ -17,12 +17,14 @@ KUBERNETES = "v1.37.2"
 ETCD = "v3.7.3"
 KWOK = "v0.8.0"
 SEALED_SECRETS = "v0.40.0"
+VAULT = "v1.15.0"
 
 VERSIONS = {
     "kubernetes": KUBERNETES,
     "etcd": ETCD,
     "kwok": KWOK,
     "sealed-secrets": SEALED_SECRETS,
+    "vault": VAULT,
 }
 
 _MIRRORS = {
@@ -41,6 +43,7 @@ _LDFLAGS = {
     "etcd": "",
     "kwok": f"-X sigs.k8s.io/kwok/pkg/consts.Version={KWOK}",
     "sealed-secrets": f"-X main.VERSION={SEALED_SECRETS}",
+    "vault": "",
 }
 
 
@@ -129,6 +132,7 @@ KUBESEAL = Tool("kubeseal", "sealed-secrets", "github.com/bitnami/sealed-secrets
 SEALED_SECRETS_CONTROLLER = Tool(
     "controller", "sealed-secrets", "github.com/bitnami/sealed-secrets/cmd/controller", ()
 )
+VAULT_SERVER = Tool("vault", "vault", "github.com/hashicorp/vault", ())
 
 CONTROL_PLANE = (
     ETCD_SERVER,
