@@ -98,7 +98,8 @@ def external_secret(one: VaultSecret, api: str) -> Manifest:
                 "remoteRef": {
                     # With its mount: the provider takes it off where the store has it.
                     "key": reference.secret,
-                    "property": _property(reference.key),
+                    # Dots in it lead nowhere else: a key of that very name is taken first.
+                    "property": reference.key,
                     **({"version": str(reference.version)} if reference.pinned else {}),
                 },
             }
@@ -128,14 +129,6 @@ def _template(key: str) -> str:
     """Return the Go template of one key, in Go's own quotes."""
     quoted = key.replace("\\", "\\\\").replace('"', '\\"')
     return f'{{{{- get .Secrets "{quoted}" -}}}}'
-
-
-def _property(key: str) -> str:
-    """Return a key as gjson reads it, in which dots and stars lead further.
-
-    https://github.com/tidwall/gjson/blob/master/SYNTAX.md
-    """
-    return "".join(f"\\{c}" if c in '\\.*?|#@!{}[]()=<>%"' else c for c in key)
 
 
 def _not_immutable(one: VaultSecret) -> InputError:

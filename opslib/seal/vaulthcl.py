@@ -111,7 +111,7 @@ class _Parser:
         return token
 
     def value(self, depth: int) -> Any:
-        line = self.marks[self.at][1] if self.at < len(self.marks) else 0
+        line = self.tokens[self.at][1] if self.at < len(self.tokens) else 0
         mark = self.next()
         if depth > _DEPTH:
             raise InputError("the policy is nested too deeply", where=f"{self.name}:{line}")
