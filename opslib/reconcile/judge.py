@@ -42,8 +42,8 @@ class Prepared:
 
     plan: Plan
     app: App
-    desired: Desired
-    live: Mapping[ResourceKey, Manifest]
+    desired: Desired = field(repr=False)
+    live: Mapping[ResourceKey, Manifest] = field(repr=False)
     inventory: Inventory
     kinds: Mapping[ResourceKey, Kind]
     optouts: OptOuts = NOTHING

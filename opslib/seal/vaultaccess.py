@@ -28,7 +28,7 @@ MOST_SECONDS = 600
 
 SECONDS = 10.0
 _MOST_TOKEN = 64 * 1024
-_MOUNT = re.compile(r"[A-Za-z0-9._\-]{1,80}(/[A-Za-z0-9._\-]{1,80}){0,5}")
+_MOUNT = re.compile(r"(?!.*\.\.)[A-Za-z0-9._\-]{1,80}(/[A-Za-z0-9._\-]{1,80}){0,5}")
 _ROLE = re.compile(r"[A-Za-z0-9._\-]{1,128}")
 _LOOPBACK = frozenset({"localhost", "127.0.0.1", "::1"})
 

@@ -197,7 +197,7 @@ def test_wrong_settings(settings: dict[str, str], words: str) -> None:
 def test_the_least_policy() -> None:
     """Exact paths, each once; CI's has no path with values; it reads back as it was written."""
     references = [parse(f"ref+vault://kv/team/app#{key}?version=7") for key in ("a", "b")]
-    references.append(parse("ref+vault://team%2Fkv/x y#c"))
+    references.append(parse("ref+vault://team%2Fkv/x%20y#c"))
     loop = vaultpolicy.needed(references, "loop")
     ci = vaultpolicy.needed(references, "check")
     assert {p for p in loop if "/data/" in p} == {"kv/data/team/app", "team/kv/data/x y"}
