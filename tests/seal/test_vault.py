@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import re
 import socket
+import subprocess
 import threading
 import time
 from collections.abc import Callable
@@ -14,6 +16,7 @@ import pytest
 
 from opslib.core import secrecy
 from opslib.kube.client import Cluster
+from opslib.sandbox import binaries
 from opslib.seal import vaultaccess, vaulthcl, vaultpolicy
 from opslib.seal.vaultaccess import Access
 from opslib.seal.vaultclient import Vault
@@ -464,3 +467,35 @@ def test_priorities_are_those_of_vault(vault: Real) -> None:
         for path in paths:
             ours = vaultpolicy.allowed(known, path) or {"deny"}
             assert set(said[path]) == set(ours), (path, chosen)
+
+
+def test_the_commands_of_the_documentation(
+    vault: Real, seal: Verb, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Each command of docs/vault.md does what stands behind it, on the document above it."""
+    text = (Path(__file__).parents[2] / "docs" / "vault.md").read_text()
+    (document, *_) = re.findall(r"```yaml\n(.*?)```", text, re.DOTALL)
+    (tmp_path / "db.yaml").write_text(document)
+    for number in range(1, 8):
+        vault.put("team/app", {"password": VALUE % number})
+    newest = int(vault.api("GET", "kv/metadata/team/app")["data"]["current_version"])
+    changed = document.replace("?version=7", f"?version={newest}")
+    (tmp_path / "db.yaml").write_text(changed)
+    monkeypatch.setenv("VAULT_ADDR", vault.address)
+    monkeypatch.setenv("VAULT_TOKEN", vault.root)
+    vault.policy("opslib-shop", seal("vault", "policy").out)
+    with contextlib.suppress(vaults.RefusedByVault):
+        vault.api("POST", "sys/auth/kubernetes", {"type": "kubernetes"})
+    (tmp_path / "vault").symlink_to(binaries.vault())
+    blocks = re.findall(r"```console\n(.*?)```", text, re.DOTALL)
+    lines = [line.partition(" #")[0].split() for block in blocks for line in block.splitlines()]
+    for program, *words in lines:
+        if program == "vault":
+            subprocess.run([tmp_path / "vault", *words], check=True, timeout=60)
+            continue
+        assert (program, words[:2]) == ("opslib", ["seal", "vault"])
+        ended = seal(*words[1:])
+        assert ended.code == 0, ended.err
+    role = vault.api("GET", "auth/kubernetes/role/shop")["data"]
+    assert role["token_ttl"] == vaultaccess.MOST_SECONDS
+    assert len(lines) == 5
