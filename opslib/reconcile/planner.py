@@ -53,7 +53,8 @@ def make_plan(
     What is provably unchanged (see ``proof``) is not asked of the server, and of new objects
     that are alike (see ``likeness``) only the first, unless ``full``.
     ``moves`` finds what moves to other apps, asked only where something might be deleted.
-    ``vault`` is where references to values are proven; none of them is read.
+    ``vault`` is where references to values are proven. None of the values is read, unless
+    ``full``, to compare live ones, where the token may.
     ``memory`` is what earlier plans of the same process proved; it is kept up.
     What a resource cannot be applied for is collected in ``Plan.problems``, all of it, with
     file and line. Raises Unreachable and Refused as ``Cluster.request``.
@@ -63,7 +64,7 @@ def make_plan(
     inventory = read_inventory(cluster, app)
     kinds = _kinds(desired, inventory, discovery)
     live = read_live(cluster, kinds)
-    desired, unproven = _settled(app, desired, live, vault)
+    desired, unproven = _settled(app, desired, live, vault, full=full)
     optouts = opt_outs(cluster, discovery, desired, leave)
     limits = limits or PruneLimits()
     prepared = Prepared(
@@ -118,7 +119,12 @@ def _kinds(desired: Desired, inventory: Inventory, discovery: Discovery) -> dict
 
 
 def _settled(
-    app: App, desired: Desired, live: Mapping[ResourceKey, Manifest], access: Access | None
+    app: App,
+    desired: Desired,
+    live: Mapping[ResourceKey, Manifest],
+    access: Access | None,
+    *,
+    full: bool,
 ) -> tuple[Desired, list[PlanProblem]]:
     """Return what is desired of Secrets in Vault, now that live ones and Vault were looked at."""
     if not any(target.sourced for target in desired.targets):
@@ -126,7 +132,7 @@ def _settled(
     targets: list[Target] = []
     problems: list[PlanProblem] = []
     warnings = list(desired.warnings)
-    with Asked(access) as asked:
+    with Asked(access, look=full) as asked:
         for target in desired.targets:
             if target.sourced is None:
                 targets.append(target)

@@ -10,15 +10,15 @@ as a stand-in, and read from Vault right before the first write of an apply.
 from __future__ import annotations
 
 import base64
-import json
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any, Self
 
 from opslib.core.errors import InputError, OpslibError
-from opslib.core.model import Manifest, Origin, Resource
+from opslib.core.model import Manifest, Origin, Resource, StandIn
 from opslib.kube.discovery import Discovery
 from opslib.reconcile.mask import masked
+from opslib.seal.secretbytes import SecretBytes
 from opslib.seal.vaultaccess import Access, needed
 from opslib.seal.vaultclient import Vault
 from opslib.seal.vaultcompile import (
@@ -35,8 +35,12 @@ from opslib.seal.vaultproof import Proven, Prover
 from opslib.seal.vaultref import Reference
 from opslib.seal.vaultvalues import Values
 
+# What dry runs are sent in place of values: so short that nobody masks it in what is shown.
+_STAND_IN = StandIn(base64.b64encode(b"vault").decode())
 # The API server wants JSON under these keys (pkg/apis/core/validation, ValidateSecret).
 _JSON_KEYS = frozenset({".dockerconfigjson", ".dockercfg"})
+_JSON_STAND_IN = StandIn(base64.b64encode(b"{}").decode())
+_STAND_INS = frozenset({_STAND_IN, _JSON_STAND_IN})
 
 
 @dataclass(frozen=True)
@@ -102,7 +106,7 @@ def _secret(one: VaultSecret) -> Resource:
         "kind": "Secret",
         "metadata": metadata,
         "type": one.type,
-        "data": {key: _stand_in(key, reference) for key, reference in one.references.items()},
+        "data": {key: _stand_in(key) for key in one.references},
     }
     if one.immutable is not None:
         manifest["immutable"] = one.immutable
@@ -115,11 +119,8 @@ def _secret(one: VaultSecret) -> Resource:
     return Resource(manifest, source.origin, lines)
 
 
-def _stand_in(key: str, reference: Reference) -> str:
-    text = str(reference)
-    if key in _JSON_KEYS:
-        text = json.dumps({"reference": text})
-    return base64.b64encode(text.encode()).decode()
+def _stand_in(key: str) -> str:
+    return _JSON_STAND_IN if key in _JSON_KEYS else _STAND_IN
 
 
 @dataclass(frozen=True)
@@ -133,10 +134,15 @@ class Settled:
 
 
 class Asked:
-    """Asks Vault for proofs during one plan; one that does not work is asked once."""
+    """Asks Vault for proofs during one plan; one that does not work is asked once.
 
-    def __init__(self, access: Access | None) -> None:
+    ``look``: where the token may, live values are compared with Vault's, too.
+    """
+
+    def __init__(self, access: Access | None, *, look: bool = False) -> None:
         self._access = access
+        self._look = look
+        self._values: dict[tuple[str, int], dict[str, SecretBytes]] = {}
         self._vault: Vault | None = None
         self._prover: Prover | None = None
         self._away: OpslibError | None = None
@@ -170,6 +176,24 @@ class Asked:
             self._away = error
             raise
 
+    def is_value(self, reference: Reference, coded: str) -> bool:
+        """Tell whether a live value, in base64, is Vault's; yes where that cannot be known."""
+        if not self._look or self._vault is None:
+            return True
+        place = reference.secret, reference.version
+        if place not in self._values:
+            try:
+                self._values[place] = self._vault.values(reference)
+            except VaultError as error:
+                self._look = error.cause == "denied"
+                self._values[place] = {}
+        value = self._values[place].get(reference.key)
+        try:
+            plain = base64.b64decode(coded, validate=True)
+        except ValueError:
+            return False
+        return value is None or value == SecretBytes(plain, "live")
+
 
 def settled(
     resource: Resource, sourced: Sourced, live: Manifest | None, manager: str, asked: Asked
@@ -202,7 +226,12 @@ def settled(
                 problems.append((origin, f"{what} ({reference})", error.hint or ""))
     if not sourced.resolved:
         return Settled(resource, sourced, tuple(problems), tuple(warnings))
-    wanted = {key: one for key, one in now.items() if there.get(key) != one}
+    data = (live or {}).get("data") or {}
+    wanted = {
+        key: one
+        for key, one in now.items()
+        if there.get(key) != one or not asked.is_value(one, str(data[key]))
+    }
     manifest = _with(resource.manifest, now, wanted, live)
     made = replace(resource, manifest=manifest)
     return Settled(made, replace(sourced, wanted=wanted), tuple(problems), tuple(warnings))
@@ -225,10 +254,7 @@ def _with(
 ) -> Manifest:
     """Return the Secret as it is declared now: live values where they are right, else stand-ins."""
     there = (live or {}).get("data") or {}
-    data = {
-        key: _stand_in(key, reference) if key in wanted else there[key]
-        for key, reference in now.items()
-    }
+    data = {key: _stand_in(key) if key in wanted else there[key] for key in now}
     metadata = dict(manifest["metadata"])
     metadata["annotations"] = {**metadata["annotations"], ANNOTATION: noted(now)}
     return {**manifest, "metadata": metadata, "data": data}
@@ -262,8 +288,18 @@ def shown(manifest: Manifest, sourced: Sourced | None, manager: str = "") -> Man
     if sourced is None or not sourced.resolved or not isinstance(clean.get("data"), dict):
         return clean
     found = written(manifest, manager) if manager else read_noted(manifest)
-    named = {key: f"<{one}>" for key, one in found.items() if key in clean["data"]}
+    real = manifest["data"]
+    named = {
+        key: f"<{one}>"
+        for key, one in found.items()
+        if key in real and not _untrue(key, one, sourced, real)
+    }
     return {**clean, "data": {**clean["data"], **named}}
+
+
+def _untrue(key: str, one: Reference, sourced: Sourced, data: Mapping[str, Any]) -> bool:
+    """Tell whether a live value is not that of the reference that is noted for it."""
+    return sourced.wanted.get(key) == one and str(data[key]) not in _STAND_INS
 
 
 def wanted_by(targets: Iterable[tuple[Resource, Sourced | None]]) -> dict[Reference, str]:
@@ -277,14 +313,16 @@ def wanted_by(targets: Iterable[tuple[Resource, Sourced | None]]) -> dict[Refere
 
 
 def filled(manifest: Manifest, sourced: Sourced | None, values: Values) -> Manifest:
-    """Return the object as it is sent: values in place of stand-ins, never a stand-in.
+    """Return the object as it is sent: values in place of stand-ins.
 
     Raises OpslibError where one is missing: nothing is written then.
     """
     if sourced is None or not sourced.wanted:
         return manifest
-    data = dict(manifest["data"])
+    data = dict(manifest.get("data") or {})
     for key, reference in sourced.wanted.items():
+        if not isinstance(data.get(key), StandIn):
+            continue
         value = values.of(reference)
         if value is None:
             raise OpslibError("its value was not read from Vault", where=str(reference))

@@ -22,6 +22,7 @@ from opslib.reconcile.plan import Action, Change
 from opslib.reconcile.replace import replace_object
 from opslib.reconcile.retry import RETRY_SECONDS, retrying
 from opslib.reconcile.vaulted import filled
+from opslib.seal.vaultdoc import ANNOTATION
 
 _CONFLICTS = 8
 _PAUSE = 0.02
@@ -180,11 +181,14 @@ class Writer:
         taken = takeover(after, manager, giver_of(target.resource.manifest))
         if taken is None:
             return lock
-        metadata = {
+        metadata: dict[str, Any] = {
             "uid": lock.uid,
             "resourceVersion": lock.resource_version,
             "managedFields": taken.managed_fields,
         }
+        if target.sourced:
+            # Killed in between, another's value must not pass for the one that is noted there.
+            metadata["annotations"] = {ANNOTATION: None}
         live = self.cluster.request(
             "PATCH",
             target.kind.path(target.key.namespace, target.key.name),

@@ -15,12 +15,15 @@ import pytest
 from seal import vaults
 from seal.vaults import Vault
 
+from opslib.cli.main import run
 from opslib.core.errors import OpslibError, Problems
 from opslib.core.settings import cache_dir, state_dir
-from opslib.kube.client import Cluster
+from opslib.kube.client import APPLY, MERGE, Cluster
 from opslib.reconcile.loop import LoopOptions
 from opslib.reconcile.planned import Planned
 from opslib.reconcile.session import Session, open_session
+from opslib.sandbox import cluster
+from opslib.sandbox.cluster import Status
 from opslib.seal.vaulterrors import VaultError
 from opslib.source.mirror import Source
 from opslib.view.plans import plan_text
@@ -101,6 +104,16 @@ class Shop:
     def values(self) -> dict[str, str]:
         found = self.secret() or {}
         return {k: base64.b64decode(v).decode() for k, v in (found.get("data") or {}).items()}
+
+    def edit(self, change: dict[str, Any]) -> None:
+        """Change the Secret as somebody else would."""
+        self.server.request(
+            "PATCH",
+            f"/api/v1/namespaces/{self.namespace}/secrets/db",
+            query={"fieldManager": "kubectl-edit"},
+            body=change,
+            content_type=MERGE,
+        )
 
     def beside(self) -> str:
         found = self.server.find(f"/api/v1/namespaces/{self.namespace}/configmaps/beside")
@@ -243,31 +256,89 @@ def test_hand_edits_are_undone_and_what_is_lost_comes_back(shop: Shop) -> None:
     first = shop.put("one")
     shop.commit(shop.ref(first))
     shop.once()
-    base = f"/api/v1/namespaces/{shop.namespace}/secrets"
-
-    def edit(change: dict[str, Any]) -> None:
-        shop.server.request(
-            "PATCH", f"{base}/db", query={"fieldManager": "kubectl-edit"}, body=change,
-            content_type="application/merge-patch+json",
-        )  # fmt: skip
-
     coded = base64.b64encode(b"typed-by-hand").decode()
     lie = {NOTE: f"password=ref+vault://kv/{shop.path}#password?version={first}\nx=y\n"}
     for change in (
-        {"data": {"password": coded}},
         {"data": {"password": coded}, "metadata": {"annotations": lie}},
         {"data": {"password": None}},
         {"metadata": {"annotations": {NOTE: None}}},
     ):
-        edit(change)
+        shop.edit(change)
         (write,) = shop.plan(shop.as_ci()).prepared.plan.writes
         assert "typed-by-hand" not in json.dumps(write.as_dict())
         shop.once()
         assert shop.values() == {"password": VALUE % "one"}
         assert shop.plan().prepared.plan.empty
-    shop.server.request("DELETE", f"{base}/db")
+    shop.server.request("DELETE", f"/api/v1/namespaces/{shop.namespace}/secrets/db")
     shop.once()
     assert shop.values() == {"password": VALUE % "one"}
+
+
+def test_who_writes_as_the_app_itself_is_found_by_the_value(shop: Shop) -> None:
+    """A plan that asks about everything compares values, where its token may read them."""
+    first = shop.put("one")
+    shop.commit(shop.ref(first))
+    shop.once()
+    live = shop.secret() or {}
+    body = {
+        "apiVersion": "v1",
+        "kind": "Secret",
+        "metadata": {"name": "db", "annotations": live["metadata"]["annotations"]},
+        "type": "Opaque",
+        "data": {"password": base64.b64encode(b"forged-by-hand").decode()},
+    }
+    path = f"/api/v1/namespaces/{shop.namespace}/secrets/db"
+    query: dict[str, str | bool] = {"fieldManager": f"opslib-{shop.name}", "force": True}
+    shop.server.request("PATCH", path, query=query, body=body, content_type=APPLY)
+    one = shop.as_ci()
+    assert one.plan(one.fetch(), full=True).prepared.plan.empty  # CI cannot know
+    one = shop.session()
+    (write,) = one.plan(one.fetch(), full=True).prepared.plan.writes
+    (field,) = write.fields
+    assert str(field.before).startswith("<masked ")
+    assert str(field.after).startswith("<ref+vault://")
+    shop.once()
+    assert shop.values() == {"password": VALUE % "one"}
+
+
+def test_a_review_reverts_to_the_value_in_vault(
+    shop: Shop,
+    sandbox: Status,
+    monkeypatch: pytest.MonkeyPatch,
+    capfd: pytest.CaptureFixture[str],
+) -> None:
+    """The person sees the reference; what is written is the value, for all keys or for none."""
+    for name, value in shop.environment.items():
+        monkeypatch.setenv(name, value)
+    first = shop.put("one", user="shop-user")
+    shop.commit(shop.ref(first), shop.ref(first, "user"))
+    shop.once()
+    common = ["--repo", str(shop.repository.folder), "--path", "app", "--app", shop.name]
+    common += ["--namespace", shop.namespace, "--kubeconfig", str(kubeconfig(sandbox))]
+
+    def told(*words: str) -> tuple[int, str]:
+        capfd.readouterr()
+        code = run([*words, *common])
+        out, err = capfd.readouterr()
+        assert VALUE % "one" not in out + err
+        return code, out
+
+    shop.edit({"data": dict.fromkeys(("password", "user"), base64.b64encode(b"by-hand").decode())})
+    code, out = told("plan", "--json")
+    assert code == 0
+    assert f"<ref+vault://kv/{shop.path}#password?version={first}>" in out
+    _, out = told("drift", "list", "--json")
+    ids = {one["path"]: one["id"] for one in json.loads(out)["drifts"] if one["path"]}
+    assert told("drift", "revert", "--yes", ids["data.password"])[0] == 2
+    assert shop.values() == {"password": "by-hand", "user": "by-hand"}
+    assert told("drift", "revert", "--yes", *ids.values())[0] == 0
+    assert shop.values() == {"password": VALUE % "one", "user": "shop-user"}
+    assert shop.plan().prepared.plan.empty
+
+
+def kubeconfig(sandbox: Status) -> str:
+    """Return the kubeconfig of the session's control plane."""
+    return cluster.environment(sandbox.name)["KUBECONFIG"]
 
 
 def test_a_sealed_vault_stops_only_what_needs_it(shop: Shop) -> None:
