@@ -26,6 +26,7 @@ from opslib.reconcile.prune import apply_managers
 from opslib.reconcile.replace import admitted, free_name, immutable, refusal, replaced_fields
 from opslib.reconcile.retry import RETRY_SECONDS, passes, retrying
 from opslib.reconcile.vaulted import shown
+from opslib.seal.vaultaccess import nobody
 from opslib.seal.vaultvalues import Values
 
 _TRIES = 8
@@ -48,7 +49,7 @@ class Prepared:
     kinds: Mapping[ResourceKey, Kind]
     optouts: OptOuts = NOTHING
     confirmed: frozenset[str] = frozenset()
-    values: Values = field(default_factory=lambda: Values(None), repr=False)
+    values: Values = field(default_factory=lambda: Values(nobody), repr=False)
 
     @property
     def ended(self) -> frozenset[ResourceKey]:

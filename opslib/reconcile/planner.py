@@ -22,7 +22,7 @@ from opslib.reconcile.optouts import opt_outs
 from opslib.reconcile.plan import Change, Plan, PlanProblem
 from opslib.reconcile.prune import PruneLimits, deletions
 from opslib.reconcile.vaulted import Asked, settled
-from opslib.seal.vaultaccess import Access
+from opslib.seal.vaultaccess import Find, nobody
 from opslib.seal.vaultvalues import Values
 
 _NAMESPACE = ("", "Namespace")
@@ -44,7 +44,7 @@ def make_plan(
     full: bool = False,
     memory: Memory | None = None,
     moves: Callable[[], Moves] = lambda: STAYING,
-    vault: Access | None = None,
+    vault: Find = nobody,
     warnings: Sequence[str] = (),
     progress: Progress = SILENT,
 ) -> Prepared:
@@ -122,7 +122,7 @@ def _settled(
     app: App,
     desired: Desired,
     live: Mapping[ResourceKey, Manifest],
-    access: Access | None,
+    vault: Find,
     *,
     full: bool,
 ) -> tuple[Desired, list[PlanProblem]]:
@@ -132,7 +132,7 @@ def _settled(
     targets: list[Target] = []
     problems: list[PlanProblem] = []
     warnings = list(desired.warnings)
-    with Asked(access, look=full) as asked:
+    with Asked(vault, look=full) as asked:
         for target in desired.targets:
             if target.sourced is None:
                 targets.append(target)

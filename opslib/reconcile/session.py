@@ -37,7 +37,7 @@ from opslib.reconcile.prune import PruneLimits
 from opslib.reconcile.repofiles import appfile_at, health_at, policy_at
 from opslib.reconcile.trials import Trial, Trials, change_trials, read_trials
 from opslib.reconcile.verdict import put_on_trial
-from opslib.seal.vaultaccess import Access, access
+from opslib.seal.vaultaccess import Find, later, nobody
 from opslib.source.mirror import Mirror, Source
 from opslib.source.render import Rendered, render
 from opslib.source.trust import UNVERIFIED, Verification
@@ -60,7 +60,7 @@ class Session:
     progress: Progress = SILENT
     verification: Verification = UNVERIFIED
     fetch_seconds: float = 60.0
-    vault: Access | None = None
+    vault: Find = nobody
 
     def __post_init__(self) -> None:
         self.discovery = Discovery(self.cluster)
@@ -325,7 +325,7 @@ def open_session(
         limits or PruneLimits(),
         progress,
         verify,
-        vault=access(),
+        vault=later(),
     )
 
 

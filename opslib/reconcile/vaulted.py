@@ -19,7 +19,7 @@ from opslib.core.model import Manifest, Origin, Resource, StandIn
 from opslib.kube.discovery import Discovery
 from opslib.reconcile.mask import masked
 from opslib.seal.secretbytes import SecretBytes
-from opslib.seal.vaultaccess import Access, needed
+from opslib.seal.vaultaccess import Find, needed
 from opslib.seal.vaultclient import Vault
 from opslib.seal.vaultcompile import (
     EXTERNAL,
@@ -139,8 +139,8 @@ class Asked:
     ``look``: where the token may, live values are compared with Vault's, too.
     """
 
-    def __init__(self, access: Access | None, *, look: bool = False) -> None:
-        self._access = access
+    def __init__(self, find: Find, *, look: bool = False) -> None:
+        self._find = find
         self._look = look
         self._values: dict[tuple[str, int], dict[str, SecretBytes]] = {}
         self._vault: Vault | None = None
@@ -154,22 +154,17 @@ class Asked:
         if self._vault:
             self._vault.close()
 
-    @property
-    def named(self) -> bool:
-        """Whether there is a Vault to ask."""
-        return self._access is not None
-
     def prove(self, reference: Reference, where: str) -> Proven:
         """Prove a reference. Raises VaultError, and InputError where no Vault is named."""
         if self._away is not None:
             raise self._away
         try:
             if self._prover is None:
-                self._vault = Vault(needed(self._access, where))
+                self._vault = Vault(needed(self._find(), where))
                 self._prover = Prover(self._vault)
             return self._prover.prove(reference)
         except VaultError as error:
-            if error.away or error.cause == "token":
+            if error.away:
                 self._away = error
             raise
         except InputError as error:
@@ -201,7 +196,8 @@ def settled(
     """Compare the references of a declared object with those that the live one was written from.
 
     What cannot be proven is a problem where it would have to be written, and a warning where
-    the cluster has it already: a Vault that is away changes nothing and stops nothing.
+    the cluster has it already: a Vault that is away changes nothing and stops nothing. For
+    what an operator resolves it is one only where Vault says that there is no such value.
     """
     there = written(live, manager) if live and sourced.resolved else {}
     now: dict[str, Reference] = {}
@@ -220,7 +216,8 @@ def settled(
         except OpslibError as error:
             now[key] = kept or reference
             what = f"{key}: {error.what}"
-            if kept or not (sourced.resolved or asked.named):
+            disproven = isinstance(error, VaultError) and error.disproves
+            if kept or not (sourced.resolved or disproven):
                 warnings.append(f"{origin}: {what}; " + _stays(kept))
             else:
                 problems.append((origin, f"{what} ({reference})", error.hint or ""))

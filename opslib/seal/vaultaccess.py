@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from urllib.parse import urlsplit
@@ -30,6 +30,16 @@ SECONDS = 10.0
 _MOST_TOKEN = 64 * 1024
 _MOUNT = re.compile(r"(?!.*\.\.)[A-Za-z0-9._\-]{1,80}(/[A-Za-z0-9._\-]{1,80}){0,5}")
 _ROLE = re.compile(r"[A-Za-z0-9._\-]{1,128}")
+_NAMES = (
+    "VAULT_ADDR",
+    "VAULT_CACERT",
+    "VAULT_NAMESPACE",
+    "VAULT_TOKEN",
+    "OPSLIB_VAULT_ROLE",
+    "OPSLIB_VAULT_AUTH",
+    "OPSLIB_VAULT_JWT",
+    "HOME",
+)
 _LOOPBACK = frozenset({"localhost", "127.0.0.1", "::1"})
 
 
@@ -49,6 +59,15 @@ class Access:
     def read_jwt(self) -> SecretBytes:
         """Read the token of the cluster anew: it is renewed in its file. Raises InputError."""
         return SecretBytes(_one_line(self.jwt, "OPSLIB_VAULT_JWT"), "vault/jwt")
+
+
+Find = Callable[[], Access | None]
+"""What finds the access when it is needed: None where no Vault is named; may raise InputError."""
+
+
+def nobody() -> Access | None:
+    """Find no Vault."""
+    return None
 
 
 def access(environment: Mapping[str, str] | None = None) -> Access | None:
@@ -81,6 +100,16 @@ def access(environment: Mapping[str, str] | None = None) -> Access | None:
         Path(env.get("OPSLIB_VAULT_JWT") or POD_TOKEN),
         None if role else _given(env),
     )
+
+
+def later(environment: Mapping[str, str] | None = None) -> Find:
+    """Return what reads the settings as they are now, once somebody needs them.
+
+    Wrong ones are in nobody's way who has no reference to Vault.
+    """
+    env = os.environ if environment is None else environment
+    kept = {name: env[name] for name in _NAMES if name in env}
+    return lambda: access(kept)
 
 
 def needed(found: Access | None, where: str) -> Access:

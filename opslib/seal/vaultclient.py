@@ -158,7 +158,7 @@ class Vault:
                 raise
             raise VaultError(
                 "Vault does not let us in",
-                "denied",
+                "login",
                 where=where,
                 expected="a role that is bound to this service account, namespace and audience",
                 hint=error.what.partition(": ")[2] or None,

@@ -13,6 +13,7 @@ Cause = Literal[
     "version",
     "key",
     "denied",
+    "login",
     "token",
     "sealed",
     "standby",
@@ -41,8 +42,13 @@ class VaultError(OpslibError):
 
     @property
     def away(self) -> bool:
-        """Whether it is Vault that does not work, whatever is asked for."""
-        return self.cause in {"sealed", "standby", "slow", "gone", "answer"}
+        """Whether the answer is the same whatever is asked for: Vault does not work, or for us."""
+        return self.cause in {"login", "token", "sealed", "standby", "slow", "gone", "answer"}
+
+    @property
+    def disproves(self) -> bool:
+        """Whether Vault answered, and has not what was asked for."""
+        return self.cause in {"absent", "deleted", "destroyed", "version", "key"}
 
     def as_dict(self) -> dict[str, object]:
         return {**super().as_dict(), "cause": self.cause}

@@ -120,7 +120,7 @@ def _of_reference(
             what = f"version {proven.reference.version} will be deleted at {proven.ends}"
             yield "warning", "ends", what, ""
     except VaultError as error:
-        if error.away or error.cause == "token":
+        if error.away:
             raise
         what = f"{error.what}; expected {error.expected}" if error.expected else error.what
         yield "error", error.cause, what, error.hint or ""

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from opslib.seal.secretbytes import SecretBytes
-from opslib.seal.vaultaccess import Access, needed
+from opslib.seal.vaultaccess import Find, needed
 from opslib.seal.vaultclient import Vault
 from opslib.seal.vaulterrors import VaultError
 from opslib.seal.vaultref import Reference
@@ -14,8 +14,8 @@ from opslib.seal.vaultref import Reference
 class Values:
     """Values by reference. All that is asked for is there before one of it is used."""
 
-    def __init__(self, access: Access | None) -> None:
-        self._access = access
+    def __init__(self, find: Find) -> None:
+        self._find = find
         self._found: dict[Reference, SecretBytes] = {}
 
     def obtain(self, wanted: Mapping[Reference, str]) -> None:
@@ -27,7 +27,7 @@ class Values:
         missing = {one: place for one, place in wanted.items() if one not in self._found}
         if not missing:
             return
-        access = needed(self._access, next(iter(missing.values())))
+        access = needed(self._find(), next(iter(missing.values())))
         found: dict[Reference, SecretBytes] = {}
         with Vault(access) as vault:
             secrets: dict[tuple[str, int], dict[str, SecretBytes]] = {}

@@ -169,7 +169,7 @@ def test_logins_that_are_refused(
     jwt = vaults.jwt_login(vault, role, "reads", **options)
     with Vault(by_jwt(vault, tmp_path, jwt, role)) as client:
         error = caused(lambda: client.metadata(parse("ref+vault://kv/team/app#a")))
-    assert error.cause == ("token" if "lives" in str(error) else "denied")
+    assert error.cause == ("token" if "lives" in str(error) else "login")
     assert told in str(error)
     assert jwt not in str(error)
 
@@ -214,7 +214,7 @@ def test_kubernetes_login(
             path.write_text(wrong)
             with Vault(access) as client:
                 error = caused(lambda: client.values(one))
-            assert error.cause == "denied"
+            assert error.cause == "login"
             assert wrong not in str(error)
 
 
