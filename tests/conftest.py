@@ -13,7 +13,7 @@ import time
 import uuid
 from collections.abc import Generator, Iterator
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
 from hypothesis import HealthCheck, settings
@@ -23,6 +23,9 @@ from opslib.kube.client import Cluster, connect
 from opslib.sandbox import binaries, cluster, tools
 from opslib.sandbox.cluster import Status
 from opslib.source.example import create_example
+
+if TYPE_CHECKING:
+    from seal.vaults import Vault
 
 pytest_plugins = ("workers",)
 # How long an example takes, or is looked for, is for the machine to say.
@@ -95,6 +98,8 @@ def pytest_collection_finish(session: pytest.Session) -> None:
         _control_plane(session.config)
     if any(item.path.is_relative_to(_SEAL) for item in session.items):
         _sealed_secrets(session.config)
+    if any("real_vault" in getattr(item, "fixturenames", ()) for item in session.items):
+        binaries.vault(_Lines(session.config))
 
 
 @pytest.hookimpl(optionalhook=True)
@@ -104,6 +109,7 @@ def pytest_xdist_setupnodes(config: pytest.Config) -> None:
     _control_plane(config)
     if any(_SEAL.is_relative_to(one) or one.is_relative_to(_SEAL) for one in folders):
         _sealed_secrets(config)
+        binaries.vault(_Lines(config))
 
 
 def _control_plane(config: pytest.Config) -> None:
@@ -165,6 +171,15 @@ def chromium() -> Iterator[Any]:
         browser = playwright.chromium.launch(executable_path=path, args=arguments)
         yield browser
         browser.close()
+
+
+@pytest.fixture(scope="session")
+def real_vault(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Vault]:
+    """Run one real Vault for the session, unsealed; a test that seals it opens it again."""
+    from seal import vaults
+
+    with vaults.running(tmp_path_factory.mktemp("vault")) as one:
+        yield one
 
 
 @pytest.fixture

@@ -27,6 +27,7 @@ from opslib.cli import (
     seal_files,
     seal_repo,
     upgrade,
+    vault,
     watch,
 )
 from opslib.cli import run as run_verb
@@ -70,6 +71,7 @@ app.command("run")(run_verb.run)
 app.add_typer(records_more.app, name="records")
 seal_files.register(seal.app)
 seal_repo.register(seal.app)
+seal.app.add_typer(vault.app, name="vault")
 app.add_typer(seal.app, name="seal")
 app.add_typer(schedule.app, name="schedule")
 app.add_typer(notify.app, name="notify")

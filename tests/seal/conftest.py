@@ -14,6 +14,7 @@ from opslib.cli.main import run
 
 from . import parts
 from .parts import Pair
+from .vaults import Vault
 
 
 @pytest.fixture(scope="session")
@@ -26,6 +27,12 @@ def one() -> Pair:
 def two() -> Pair:
     """Return the key of another cluster."""
     return parts.pair()
+
+
+@pytest.fixture(scope="session")
+def vault(real_vault: Vault) -> Vault:
+    """Return the real Vault."""
+    return real_vault
 
 
 @pytest.fixture
