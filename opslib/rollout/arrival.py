@@ -7,21 +7,26 @@ https://github.com/bitnami-labs/sealed-secrets/blob/v0.40.0/pkg/apis/sealedsecre
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any, Literal
 
 from opslib.core.clock import parse_stamp, stamp
+from opslib.core.errors import OpslibError
 from opslib.core.progress import SILENT, Progress
 from opslib.kube.client import Cluster
 from opslib.kube.errors import ApiError
 from opslib.kube.watch import METADATA
 from opslib.rollout.consumers import Restart, restarts
+from opslib.seal import proposal
+from opslib.seal.desk import Desk
+from opslib.seal.proposal import Change
 from opslib.seal.sealed import Declared
-from opslib.seal.uses import mark_of
 
-State = Literal["unknown-kind", "absent", "before", "pending", "refused", "lost", "synced"]
+State = Literal[
+    "unread", "unknown-kind", "absent", "before", "pending", "refused", "lost", "synced"
+]
 _PAUSE = 0.5
 _MOST_SAID = 300
 Json = dict[str, Any]
@@ -32,7 +37,7 @@ class Expected:
     """What is looked for: a SealedSecret of Git with the keys that count, in one cluster."""
 
     name: str
-    cluster: Cluster
+    connect: Callable[[], Cluster]
     declared: Declared
     keys: tuple[str, ...]
     mark: str = ""
@@ -40,9 +45,11 @@ class Expected:
 
 @dataclass(frozen=True)
 class Arrival:
-    """How far one is. ``state``, in its order: the cluster does not know SealedSecrets; has none
-    of this name; has what was before; its controller has not looked yet; refuses it; the Secret
-    lacks a key; synced. ``changed`` is when the Secret got its values, RFC 3339, "" before.
+    """How far one is in one cluster.
+
+    ``state``, in this order: the cluster cannot be asked (unread); does not know SealedSecrets;
+    has none of this name; has what was before; its controller has not looked yet; refuses it;
+    the Secret lacks a key; synced. ``changed`` is when the Secret got its values, RFC 3339.
     """
 
     cluster: str
@@ -85,6 +92,32 @@ class Arrival:
         }
 
 
+def expected(desk: Desk, change: Change | None, secret: str, keys: str = "") -> list[Expected]:
+    """Return what to look for: what a change sealed, else what Git has of a Secret.
+
+    Raises InputError where Git has nothing of it.
+    """
+    names = proposal.names(keys)
+    placed = change.placed if change else desk.standing(secret, names)
+    return [
+        Expected(
+            one.recipient.name,
+            one.recipient.connect,
+            one.declared,
+            one.sealed or tuple(map(str, one.declared.data)),
+            change.mark if change else desk.mark(one),
+        )
+        for one in placed
+    ]
+
+
+def report(found: Sequence[Arrival]) -> Json | None:
+    """Return what the record says of it; None where nobody looked."""
+    if not found:
+        return None
+    return {"arrived": all(one.done for one in found), "clusters": [o.as_dict() for o in found]}
+
+
 def follow(
     wanted: Sequence[Expected], *, seconds: float = 0, progress: Progress = SILENT
 ) -> list[Arrival]:
@@ -103,38 +136,48 @@ def follow(
 
 
 def look(one: Expected) -> Arrival:
-    """Look once. Raises what the API server raises, but for rights to read the Secret."""
+    """Look once; a cluster that cannot be asked is told as that."""
+    try:
+        return _look(one, one.connect())
+    except OpslibError as error:
+        where = f" ({error.where})" if error.where else ""
+        return _arrival(one, "unread", f"it cannot be asked: {error.what}{where}")
+
+
+def _look(one: Expected, cluster: Cluster) -> Arrival:
     declared = one.declared
     base = f"namespaces/{declared.namespace}"
-    secret = f"{declared.namespace}/{declared.name}"
-
-    def arrival(state: State, message: str, changed: str = "", *more: Restart) -> Arrival:
-        return Arrival(one.name, secret, one.keys, state, message, changed, more)
-
     collection = f"/apis/bitnami.com/v1alpha1/{base}/sealedsecrets"
-    live = one.cluster.find(f"{collection}/{declared.name}")
+    live = cluster.find(f"{collection}/{declared.name}")
     if live is None:
-        return arrival(*_absent(one.cluster, collection, declared))
+        return _arrival(one, *_absent(cluster, collection, declared))
     ciphertexts = (live.get("spec") or {}).get("encryptedData") or {}
     if any(ciphertexts.get(key) != declared.data.get(key) for key in one.keys):
-        return arrival("before", "the cluster still has what was before this commit")
+        return _arrival(one, "before", "the cluster still has what was before this commit")
     state, message = _said(live)
     if state != "synced":
-        return arrival(state, message)
-    changed = _changed(one.cluster, f"/api/v1/{base}/secrets/{declared.name}", one.keys)
+        return _arrival(one, state, message)
+    changed = _changed(cluster, f"/api/v1/{base}/secrets/{declared.name}", one.keys)
     if changed is None:
-        return arrival("lost", "the controller says Synced, and the Secret does not have the key")
-    found = restarts(one.cluster, declared.namespace, declared.name, changed, one.mark)
-    return arrival("synced", message, stamp(changed), *found)
+        return _arrival(one, "lost", "the controller says Synced, but the Secret lacks the key")
+    found = tuple(restarts(cluster, declared.namespace, declared.name, changed, one.mark))
+    return replace(_arrival(one, state, message), changed=stamp(changed), restarts=found)
 
 
-def mark_in(manifests: Sequence[Json], secret: str) -> str:
-    """Return the mark that workloads of Git have for a Secret; "" where none has one."""
-    for one in manifests:
-        template = ((one.get("spec") or {}).get("template") or {}).get("metadata") or {}
-        if found := (template.get("annotations") or {}).get(mark_of(secret)):
-            return str(found)
-    return ""
+def _arrival(one: Expected, state: State, message: str) -> Arrival:
+    secret = f"{one.declared.namespace}/{one.declared.name}"
+    return Arrival(one.name, secret, one.keys, state, message)
+
+
+def require(found: Sequence[Arrival], *, waited: bool) -> None:
+    """Raise OpslibError where a controller refuses, or after a wait something is still missing."""
+    bad = [one for one in found if one.state == "refused" or (waited and not one.done)]
+    if bad:
+        raise OpslibError(
+            f"the sealed value has not arrived: {bad[0].sentence}",
+            where=bad[0].secret,
+            hint="opslib seal check says why a value does not unseal; the commit is made already",
+        )
 
 
 def _absent(cluster: Cluster, collection: str, declared: Declared) -> tuple[State, str]:

@@ -97,11 +97,12 @@ def _judged(  # noqa: PLR0917  # the six things that decide
     pods = [pod for pod in seen.pods if _lives(pod)]
     started = [moment for pod in pods for moment in _starts(pod)]
     since = stamp(min(started)) if started else ""
-    if not pods and not (seen.live["spec"].get("replicas", 1) or 0):
-        return Restart(name, found, "none", "it has no pods, and wants none")
     old = [pod for pod in pods if not _new(pod, changed, mark_of(secret), mark)]
     verdict = _JUDGES[target.kind](seen.live) if _rolls(seen.live) else None
-    if not old and pods and (verdict is None or (verdict.done and verdict.ok)):
+    whole = verdict is None or (verdict.done and verdict.ok)
+    if not pods and whole:
+        return Restart(name, found, "none", "it has no pods, and wants none")
+    if not old and pods and whole:
         return Restart(name, found, "restarted", f"all {_count(pods)} started since", since)
     if not STARTS_ONLY & set(found):
         why = "its files are renewed by the kubelet within about a minute, without a start"

@@ -31,6 +31,7 @@ class Wish:
 
     ``scope`` None: as the file says, and strict for a new one. ``type`` is of a new Secret.
     ``restart``: what reads the Secret at its start gets a new line in its pod template.
+    ``author`` is who commits, "Name <mail>".
     """
 
     namespace: str
@@ -40,6 +41,7 @@ class Wish:
     scope: Scope | None = None
     type: str = ""
     restart: bool = True
+    author: str = ""
 
     def __str__(self) -> str:
         return f"{self.namespace}/{self.name}"

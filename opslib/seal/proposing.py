@@ -15,7 +15,7 @@ from opslib.seal.proposal import Change, Placed, Wish
 from opslib.seal.recipients import Recipient
 from opslib.seal.sealed import KIND, Declared, read_sealed
 from opslib.seal.secret import MOST_VALUES, check_key
-from opslib.seal.uses import marked, reads
+from opslib.seal.uses import mark_of, marked, marks, reads
 from opslib.seal.wire import Scope
 from opslib.source.filediff import diff_of
 from opslib.source.yamledit import amend_document, documents
@@ -64,6 +64,38 @@ def propose(
     )
 
 
+def standing(
+    tree: Tree, one: Recipient, namespace: str, name: str, keys: Sequence[str]
+) -> Placed | None:
+    """Return the SealedSecret of one cluster as the commit has it; None where it has none.
+
+    Raises InputError for keys that it does not have.
+    """
+    found = _Work(tree, Wish(namespace, name, {}, sealing.Noting()), []).present(one.folder)
+    if found is None:
+        return None
+    for key in keys:
+        if key not in found.data:
+            known = ", ".join(map(str, found.data))
+            raise InputError(f"it has no key {key}", where=found.place(), expected=f"of: {known}")
+    return Placed(one, found.path, found, tuple(keys or map(str, found.data)))
+
+
+def mark_in(tree: Tree, folder: str, namespace: str, name: str) -> str:
+    """Return the mark that pod templates of Git have for a Secret; "" where none has one."""
+    work = _Work(tree, Wish(namespace, name, {}, sealing.Noting()), [])
+    for path, data in work.read(folder, _YAML, mark_of(name)):
+        try:
+            found = documents(data.decode(errors="replace"), path)
+        except OpslibError:
+            continue
+        for _, document in found:
+            manifest: Any = document.manifest
+            if reads(manifest, namespace, name) and (mark := marks(manifest, name)):
+                return mark
+    return ""
+
+
 class _Work:
     """The files as they become, one cluster after the other."""
 
@@ -81,7 +113,7 @@ class _Work:
 
     def seal(self, one: Recipient) -> None:
         """Put the values into the file of one cluster."""
-        found = self._present(one.folder)
+        found = self.present(one.folder)
         path = found.path if found else self._new_path(one.folder)
         if other := next((row for row in self.placed if row.path == path), None):
             raise InputError(
@@ -99,10 +131,10 @@ class _Work:
     def _is(self, one: Declared) -> bool:
         return (one.namespace, one.name) == (self.wish.namespace, self.wish.name)
 
-    def _present(self, folder: str) -> Declared | None:
+    def present(self, folder: str) -> Declared | None:
         """Return the SealedSecret that Git has in a folder. Raises InputError for two of them."""
         found = []
-        for path, data in self._read(folder, _MANIFESTS, KIND):
+        for path, data in self.read(folder, _MANIFESTS, KIND):
             try:
                 rows = read_sealed(data, path, others=True)
             except InputError as error:
@@ -174,7 +206,7 @@ class _Work:
         rows = [[one.path, sorted(one.declared.data.items())] for one in self.placed]
         mark = hashlib.sha256(json.dumps(rows).encode()).hexdigest()[:12]
         for folder in dict.fromkeys(one.recipient.folder for one in self.placed if one.sealed):
-            for path, _ in self._read(folder, _YAML, self.wish.name):
+            for path, _ in self.read(folder, _YAML, self.wish.name):
                 self._mark(path, mark)
         return mark
 
@@ -196,7 +228,7 @@ class _Work:
                     self.restarts.remove(name)
                 text = (self.files.get(path) or text.encode()).decode()
 
-    def _read(self, folder: str, ends: tuple[str, ...], word: str) -> Iterator[tuple[str, bytes]]:
+    def read(self, folder: str, ends: tuple[str, ...], word: str) -> Iterator[tuple[str, bytes]]:
         """Yield the files below a folder that have a word, as they are now."""
         paths = [path for path in self.tree.files(folder) if path.endswith(ends)]
         for path, data in self.tree.read(paths).items() if paths else ():

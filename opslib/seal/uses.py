@@ -51,6 +51,13 @@ def marked(manifest: Mapping[str, Any], secret: str, mark: str) -> dict[str, Any
     return {**manifest, "spec": {**manifest["spec"], "template": fresh}}
 
 
+def marks(manifest: Mapping[str, Any], secret: str) -> str:
+    """Return the mark that a workload's pod template has for a Secret; "" for none."""
+    template = _map(_map(manifest.get("spec")).get("template"))
+    found = _map(_map(template.get("metadata")).get("annotations"))
+    return str(found.get(mark_of(secret)) or "")
+
+
 def mark_of(secret: str) -> str:
     """Return the annotation of a pod template that changes with a sealed Secret."""
     short = secret if len(secret) <= 50 else hashlib.sha256(secret.encode()).hexdigest()[:16]
