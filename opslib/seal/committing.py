@@ -14,7 +14,6 @@ if TYPE_CHECKING:
     from opslib.source.mirror import Mirror
 
 PLAN = "Opslib-Plan"
-_MOST_DIFF = 20_000
 
 
 def commit(
@@ -70,7 +69,6 @@ def told(change: Change, made: Committed) -> dict[str, Any]:
         "patch": str(made.patch) if made.patch else None,
         "pushed": made.pushed,
         "files": sorted(change.files),
-        "diff": change.diff[:_MOST_DIFF],
         "next": made.next,
     }
 

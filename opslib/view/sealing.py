@@ -16,8 +16,7 @@ if TYPE_CHECKING:
     from opslib.seal.proposal import Change
 
 _LONG = re.compile(r"[A-Za-z0-9+/=]{120,}")
-_MOST_LINES, _KEPT = 400, 12
-_MOODS = {"restarted": "good", "renewed": "good", "none": "note", "restarting": "note"}
+_MOST_LINES, _KEPT = 400, 2
 
 
 def recipients(desk: Desk) -> None:
@@ -67,7 +66,7 @@ def _sign(line: str) -> str:
 
 
 def _shortened(diff: str) -> Iterator[str]:
-    """Yield the lines of a diff; of a ciphertext the beginning: nobody reads the rest."""
+    """Yield the lines of a diff; of a ciphertext its length: nobody reads the rest."""
 
     def cut(found: re.Match[str]) -> str:
         return f"{found[0][:_KEPT]}…({len(found[0])} characters)"
