@@ -11,7 +11,6 @@ from __future__ import annotations
 import os
 import shutil
 import socket
-import subprocess
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -20,6 +19,7 @@ from typing import Any
 
 from opslib.core.errors import DeadlineExceeded, InputError, OpslibError
 from opslib.core.files import private_dir, write_atomic
+from opslib.core.proc import run
 from opslib.core.progress import SILENT, Progress
 from opslib.sandbox import processes
 from opslib.sandbox.api import Api
@@ -29,13 +29,14 @@ from opslib.sandbox.tools import SEALED_SECRETS_CONTROLLER
 NAMESPACE, NAME = "kube-system", "sealed-secrets-controller"
 GROUP = "bitnami.com"
 CRD = f"sealedsecrets.{GROUP}"
-_DEFINITIONS = "/apis/apiextensions.k8s.io/v1/customresourcedefinitions"
-_BINDINGS = "/apis/rbac.authorization.k8s.io/v1/clusterrolebindings"
+DEFINITIONS = "/apis/apiextensions.k8s.io/v1/customresourcedefinitions"
+BINDINGS = "/apis/rbac.authorization.k8s.io/v1/clusterrolebindings"
 _PROGRAM = "sealed-secrets-controller"
 _SCRIPT = (
-    'place=$(readlink -f /var/run) && mount -t tmpfs none "$place" && account="$1" && shift'
-    ' && mkdir -p "$place/secrets/kubernetes.io/serviceaccount"'
-    ' && cp "$account"/* "$place/secrets/kubernetes.io/serviceaccount/" && exec "$@"'
+    'place=$(readlink -f /var/run) && mount -t tmpfs none "$place" && account="$1" && log="$2"'
+    ' && shift 2 && mkdir -p "$place/secrets/kubernetes.io/serviceaccount"'
+    ' && cp "$account"/* "$place/secrets/kubernetes.io/serviceaccount/"'
+    ' && { "$@" </dev/null >"$log" 2>&1 & }'
 )
 
 
@@ -56,7 +57,12 @@ class Controller:
         """Whether it runs, and asks the API server at its present port."""
         known = self.folder / "server"
         same = known.exists() and known.read_text() == str(self.port)
-        return same and _PROGRAM in processes.owned(self.folder)
+        return same and bool(self.pids)
+
+    @property
+    def pids(self) -> list[int]:
+        """The ids of its processes."""
+        return processes.owned(self.folder).get(_PROGRAM, [])
 
 
 def missing() -> str:
@@ -64,8 +70,7 @@ def missing() -> str:
     unshare = shutil.which("unshare")
     if unshare is None:
         return "it needs Linux, with unshare of util-linux"
-    tried = subprocess.run([*_own(), "true"], capture_output=True, check=False, timeout=20)
-    if tried.returncode:
+    if run([*_own(), "true"], timeout=20, check=False).code:
         return "this system allows no mount namespaces to its users"
     try:
         address()
@@ -134,7 +139,7 @@ def define(api: Api) -> None:
         "metadata": {"name": CRD},
         "spec": {"group": GROUP, "names": names, "scope": "Namespaced", "versions": [version]},
     }
-    _made(api, _DEFINITIONS, CRD, body)
+    _made(api, DEFINITIONS, CRD, body)
 
 
 def serve(api: Api, namespace: str) -> int:
@@ -173,25 +178,20 @@ def serve(api: Api, namespace: str) -> int:
     return port
 
 
-def start(api: Api, one: Controller, program: Path, port: int, deadline: float) -> int:
-    """Start the process; return its id. It is found later by the link that it is started as."""
+def start(api: Api, one: Controller, program: Path, port: int, deadline: float) -> None:
+    """Start the process; it is found later by the link that it is started as."""
     private_dir(one.folder)
     account = _account(api, one, deadline)
     link = one.folder / _PROGRAM
     link.unlink(missing_ok=True)
     link.symlink_to(program)
-    words = [*_own(), "sh", "-c", _SCRIPT, "sh", account, link]
-    words += [f"--listen-addr={address()}:{port}", f"--listen-metrics-addr={LOOPBACK}:0"]
+    words: list[str | Path] = [*_own(), "sh", "-c", _SCRIPT, "sh", account, one.folder / "log"]
+    words += [link, f"--listen-addr={address()}:{port}", f"--listen-metrics-addr={LOOPBACK}:0"]
     words += [f"--key-size={one.bits}"]
     env = {name: os.environ[name] for name in ("PATH", "HOME", "LANG") if name in os.environ}
     env |= {"KUBERNETES_SERVICE_HOST": LOOPBACK, "KUBERNETES_SERVICE_PORT": str(one.port)}
     write_atomic(one.folder / "server", str(one.port), mode=0o600, sync=False)
-    with (one.folder / "log").open("wb") as log:
-        # In a session of its own: Ctrl-C is for whoever started it.
-        process = subprocess.Popen(
-            words, env=env, stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True
-        )
-    return process.pid
+    run(words, timeout=30, env=env)
 
 
 def wait(condition: Callable[[], bool], deadline: float, why: Callable[[], str]) -> None:
@@ -258,7 +258,7 @@ def _may_all(api: Api, namespace: str) -> None:
         "roleRef": {"apiGroup": group, "kind": "ClusterRole", "name": "cluster-admin"},
         "subjects": [{"kind": "ServiceAccount", "name": "default", "namespace": namespace}],
     }
-    _made(api, _BINDINGS, name, body)
+    _made(api, BINDINGS, name, body)
 
 
 def binding(namespace: str) -> str:

@@ -4,16 +4,21 @@ from __future__ import annotations
 
 import io
 import sys
-from collections.abc import Callable
+import uuid
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
 
 from opslib.cli.main import run
+from opslib.kube.client import Cluster
+from opslib.sandbox import cluster as sandboxes
+from opslib.sandbox.cluster import Status
 
 from . import parts
 from .parts import Pair
+from .running import Running, running
 
 
 @pytest.fixture(scope="session")
@@ -74,3 +79,17 @@ def seal(
         return Ended(code, told.out, told.err)
 
     return verb
+
+
+@pytest.fixture(scope="session")
+def controller(
+    sandbox: Status, server: Cluster, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Running]:
+    """Run the controller in a namespace of its own, which is deleted afterwards."""
+    name = f"t-{uuid.uuid4().hex[:10]}"
+    sandboxes.make_namespace(sandbox.name, name)
+    try:
+        with running(sandbox.name, server, name, tmp_path_factory.mktemp("controller")) as one:
+            yield one
+    finally:
+        server.request("DELETE", f"/api/v1/namespaces/{name}")

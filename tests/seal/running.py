@@ -1,9 +1,4 @@
-"""The real controller as a process of this machine, told that it runs in the sandbox's cluster.
-
-It reads its account from a fixed folder only, so that it gets a mount namespace of its own with
-that folder in it. The API server reaches it by a Service without a selector, whose endpoint is
-this machine's own address (a loopback address is not allowed there).
-"""
+"""The real controller beside the tests' control plane, in a namespace of its own."""
 
 from __future__ import annotations
 
@@ -12,46 +7,29 @@ import contextlib
 import json
 import os
 import signal
-import socket
-import subprocess
-import tempfile
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from importlib.resources import files
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
-import yaml
-
 from opslib.core.errors import OpslibError
-from opslib.core.progress import SILENT
 from opslib.kube.client import Cluster
-from opslib.sandbox import golang
+from opslib.sandbox import cluster as sandboxes
+from opslib.sandbox import sealed
 from opslib.seal.certificates import parse
 from opslib.seal.controller import Controller
-
-from . import parts
-
-MODULE = "github.com/bitnami/sealed-secrets"
-CRD = "sealedsecrets.bitnami.com"
-_SCRIPT = (
-    'place=$(readlink -f /var/run) && mount -t tmpfs none "$place" && shift_from="$1" && shift'
-    ' && mkdir -p "$place/secrets/kubernetes.io/serviceaccount"'
-    ' && cp "$shift_from"/* "$place/secrets/kubernetes.io/serviceaccount/" && exec "$@"'
-)
 
 
 @dataclass
 class Running:
-    """A controller that runs: its namespace, process and log."""
+    """A controller that runs."""
 
     cluster: Cluster
     kubeconfig: str
     namespace: str
-    process: subprocess.Popen[bytes]
-    log: Path
+    controller: sealed.Controller
 
     @property
     def words(self) -> tuple[str, ...]:
@@ -61,7 +39,8 @@ class Running:
     def renew(self) -> None:
         """Let it make a new key, and wait until it serves that."""
         before = self.fingerprint()
-        self.process.send_signal(signal.SIGUSR1)
+        for pid in self.controller.pids:
+            os.kill(pid, signal.SIGUSR1)
         until(lambda: self.fingerprint() != before, "a new key")
 
     def fingerprint(self) -> str:
@@ -111,148 +90,17 @@ def until(work: Callable[[], Any], what: str, seconds: float = 12) -> Any:
     raise AssertionError(f"no {what} within {seconds} s: {last}")
 
 
-def crd() -> dict[str, Any]:
-    """Return the definition of SealedSecrets from the module that the controller is built from."""
-    pinned = Path(str(files("opslib.sandbox"))) / "gobuild" / "sealed-secrets"
-    go = golang.find_go(SILENT)
-    with tempfile.TemporaryDirectory() as work:
-        for name in ("go.mod", "go.sum"):
-            Path(work, name).write_bytes((pinned / name).read_bytes())
-        words = [str(go), "mod", "download", "-json", MODULE]
-        env = golang.build_environment(go)
-        done = subprocess.run(words, cwd=work, env=env, check=True, capture_output=True)
-    folder = Path(json.loads(done.stdout)["Dir"]) / "helm" / "sealed-secrets" / "crds"
-    found: dict[str, Any] = yaml.safe_load((folder / "bitnami.com_sealedsecrets.yaml").read_text())
-    return found
-
-
 @contextlib.contextmanager
-def running(cluster: Cluster, kubeconfig: str, namespace: str, folder: Path) -> Iterator[Running]:
+def running(sandbox: str, cluster: Cluster, namespace: str, folder: Path) -> Iterator[Running]:
     """Run the controller for a namespace; cluster-wide objects are gone afterwards."""
-    path = "/apis/apiextensions.k8s.io/v1/customresourcedefinitions"
-    binding = f"opslib-test-{namespace}"
-    rights = "/apis/rbac.authorization.k8s.io/v1/clusterrolebindings"
+    kubeconfig = sandboxes.environment(sandbox)["KUBECONFIG"]
+    port = urlsplit(cluster.server).port or 0
+    one = sealed.Controller(port, folder / "controller", namespace, bits=2048)
     try:
-        cluster.request("POST", path, body=crd())
-        cluster.request("POST", rights, body=_binding(binding, namespace))
-        port = _serve(cluster, namespace)
-        with _process(cluster, namespace, folder, port) as process:
-            one = Running(cluster, kubeconfig, namespace, process, folder / "log")
-            until(one.fingerprint, "certificate of the controller")
-            yield one
+        with sandboxes.api(sandbox) as api:
+            sealed.ensure(api, one, deadline=time.monotonic() + 60)
+        yield Running(cluster, kubeconfig, namespace, one)
     finally:
-        cluster.request("DELETE", f"{rights}/{binding}")
-        cluster.request("DELETE", f"{path}/{CRD}")
-
-
-def _binding(name: str, namespace: str) -> dict[str, Any]:
-    group = "rbac.authorization.k8s.io"
-    return {
-        "apiVersion": f"{group}/v1",
-        "kind": "ClusterRoleBinding",
-        "metadata": {"name": name},
-        "roleRef": {"apiGroup": group, "kind": "ClusterRole", "name": "cluster-admin"},
-        "subjects": [{"kind": "ServiceAccount", "name": "default", "namespace": namespace}],
-    }
-
-
-def _serve(cluster: Cluster, namespace: str) -> int:
-    """Make the Service and its endpoint on this machine; return the port."""
-    name = "sealed-secrets-controller"
-    with socket.socket() as free:
-        free.bind((_address(), 0))
-        port = int(free.getsockname()[1])
-    ports = [{"name": "http", "port": port, "protocol": "TCP"}]
-    base = f"/api/v1/namespaces/{namespace}"
-    service = {
-        "apiVersion": "v1",
-        "kind": "Service",
-        "metadata": {"name": name},
-        "spec": {"ports": [{"name": "http", "port": 8080, "targetPort": port}]},
-    }
-    cluster.request("POST", f"{base}/services", body=service)
-    slice_ = {
-        "apiVersion": "discovery.k8s.io/v1",
-        "kind": "EndpointSlice",
-        "metadata": {"name": f"{name}-1", "labels": {"kubernetes.io/service-name": name}},
-        "addressType": "IPv4",
-        "endpoints": [
-            {
-                "addresses": [_address()],
-                "conditions": {"ready": True},
-                "targetRef": {"kind": "Pod", "name": name, "namespace": namespace},
-            }
-        ],
-        "ports": ports,
-    }
-    _pod(cluster, namespace, name)
-    slices = f"/apis/discovery.k8s.io/v1/namespaces/{namespace}/endpointslices"
-    cluster.request("POST", slices, body=slice_)
-    return port
-
-
-def _pod(cluster: Cluster, namespace: str, name: str) -> None:
-    """Make the pod that the endpoint is of: the proxy goes to addresses of pods only.
-
-    No scheduler takes it, so that nothing simulates it; its address is written here.
-    """
-    pods = f"/api/v1/namespaces/{namespace}/pods"
-    pod = {
-        "apiVersion": "v1",
-        "kind": "Pod",
-        "metadata": {"name": name},
-        "spec": {
-            "schedulerName": "nobody",
-            "containers": [{"name": "controller", "image": "sealed-secrets"}],
-        },
-    }
-    cluster.request("POST", pods, body=pod)
-    status = {"status": {"podIP": _address(), "podIPs": [{"ip": _address()}]}}
-    merge = "application/merge-patch+json"
-    cluster.request("PATCH", f"{pods}/{name}/status", body=status, content_type=merge)
-
-
-@contextlib.contextmanager
-def _process(
-    cluster: Cluster, namespace: str, folder: Path, port: int
-) -> Iterator[subprocess.Popen[bytes]]:
-    account = _account(cluster, namespace, folder)
-    server = urlsplit(cluster.server)
-    env = {
-        **os.environ,
-        "KUBERNETES_SERVICE_HOST": server.hostname or "",
-        "KUBERNETES_SERVICE_PORT": str(server.port),
-    }
-    own = ["unshare", "-m"] if os.geteuid() == 0 else ["unshare", "-rm"]
-    program = [str(parts.controller()), f"--listen-addr={_address()}:{port}"]
-    program += ["--listen-metrics-addr=127.0.0.1:0", "--key-size=2048"]
-    words = [*own, "sh", "-c", _SCRIPT, "sh", str(account), *program]
-    with (folder / "log").open("wb") as log:
-        process = subprocess.Popen(words, env=env, stdout=log, stderr=log)
-    try:
-        yield process
-    finally:
-        process.terminate()
-        process.wait(timeout=20)
-
-
-def _account(cluster: Cluster, namespace: str, folder: Path) -> Path:
-    """Write the files that a pod of the namespace's default account would have."""
-    base = f"/api/v1/namespaces/{namespace}/serviceaccounts/default"
-    until(lambda: cluster.find(base), "default account")
-    body = {"apiVersion": "authentication.k8s.io/v1", "kind": "TokenRequest", "spec": {}}
-    token = cluster.request("POST", f"{base}/token", body=body)["status"]["token"]
-    place = folder / "account"
-    place.mkdir(mode=0o700)
-    root = cluster.get(f"/api/v1/namespaces/{namespace}/configmaps/kube-root-ca.crt")
-    (place / "ca.crt").write_text(root["data"]["ca.crt"])
-    (place / "token").write_text(token)
-    (place / "namespace").write_text(namespace)
-    return place
-
-
-def _address() -> str:
-    """Return an address of this machine that is no loopback one; nothing is sent."""
-    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
-        probe.connect(("198.51.100.1", 9))
-        return str(probe.getsockname()[0])
+        sealed.end(one)
+        cluster.request("DELETE", f"{sealed.BINDINGS}/{sealed.binding(namespace)}")
+        cluster.request("DELETE", f"{sealed.DEFINITIONS}/{sealed.CRD}")
