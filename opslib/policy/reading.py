@@ -21,9 +21,10 @@ _TARGET = ("kind", "namespace", "name")
 class Reader:
     """Walks the nodes of one file of ``kind`` and collects its problems."""
 
-    def __init__(self, path: str, kind: str) -> None:
+    def __init__(self, path: str, kind: str, api_version: str = API_VERSION) -> None:
         self.path = path
         self.kind = kind
+        self.api_version = api_version
         self.problems: list[OpslibError] = []
 
     def origin(self, node: Node) -> Origin:
@@ -49,7 +50,7 @@ class Reader:
             raise InputError(
                 f"a file of kind {self.kind} holds exactly one document",
                 where=self.path,
-                expected=f"apiVersion: {API_VERSION}, kind: {self.kind}",
+                expected=f"apiVersion: {self.api_version}, kind: {self.kind}",
             )
         return roots[0]
 
@@ -73,10 +74,13 @@ class Reader:
 
     def head(self, text: str, known: Iterable[str]) -> dict[str, Node]:
         """Read the whole document: its keys, with apiVersion and kind as they must be."""
-        root = self.document(text)
+        return self.fields(self.document(text), known)
+
+    def fields(self, root: Node, known: Iterable[str]) -> dict[str, Node]:
+        """Read one document: its keys, with apiVersion and kind as they must be."""
         fields = self.mapping(root, ("apiVersion", "kind", "metadata", *known), f"the {self.kind}")
         if isinstance(root, MappingNode):
-            for name, wanted in (("apiVersion", API_VERSION), ("kind", self.kind)):
+            for name, wanted in (("apiVersion", self.api_version), ("kind", self.kind)):
                 if self.text(fields.get(name)) != wanted:
                     self.wrong(fields.get(name) or root, f"{name} is not {wanted}", expected=wanted)
         return fields

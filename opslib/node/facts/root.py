@@ -70,7 +70,8 @@ class Root:
         try:
             if not stat.S_ISREG(os.fstat(handle).st_mode):
                 raise OSError(errno.EINVAL, "no regular file", name)
-            parts, size = [], 0
+            parts: list[bytes] = []
+            size = 0
             while size <= limit:
                 part = os.read(handle, min(limit + 1 - size, 1 << 16))
                 if not part:

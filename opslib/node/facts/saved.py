@@ -41,6 +41,7 @@ class Saved:
         """Read everything; what cannot be read is noted at the root as ``saved:...``."""
         self._sysctl()
         self._modules()
+        self._modprobe()
         self._command_line()
         self._fstab()
         return self
@@ -138,6 +139,8 @@ class Saved:
             if name in {"modules_load", "modules-load", "rd.modules_load"}:
                 for word in value.replace(",", " ").split():
                     self._load(word, "/proc/cmdline")
+
+    def _modprobe(self) -> None:
         for name in config_files(self.root, "modprobe.d"):
             for number, line in self._lines(name):
                 self._options(line.partition("#")[0].split(), f"{name}:{number}")
