@@ -23,7 +23,7 @@ SEVERITIES = ("error", "warning", "info")
 SHIPPED = "opslib/"
 """Names that only the kit's own baselines have."""
 
-MOST_BYTES, MOST_RULES, MOST_DOCUMENTS = 1 << 20, 5000, 500
+MOST_BYTES, MOST_RULES, MOST_DOCUMENTS, MOST_STARS = 1 << 20, 5000, 500, 8
 _RULE = ("key", "op", "value", "owner", "severity", "why", "source", "since", "optional")
 _SPEC = ("extends", "select", "rules", "without")
 _NULLS = ("", "~", "null", "Null", "NULL")
@@ -274,6 +274,8 @@ class _Reader(Reader):
             return text
         if len(text) > 500:
             self.wrong(node, "the key is longer than 500 characters")
+        if text.count("*") > MOST_STARS:
+            self.wrong(node, f"the key has more than {MOST_STARS} stars")
         if kind == "sysctl":
             return "sysctl/" + sysctl_name(path_of(rest))
         if kind == "module":

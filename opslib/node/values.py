@@ -139,7 +139,7 @@ def _matches(pattern: str, text: str) -> bool:
         return bool(_program().execute({"text": text, "pattern": pattern}))
     except (KeyboardInterrupt, SystemExit):
         raise
-    except BaseException as error:  # a panic in Rust is none of Exception
+    except BaseException as error:  # noqa: BLE001  # a panic in Rust is none of Exception
         lines = [
             line for line in str(error).splitlines() if line.startswith(("error:", "Compiled"))
         ]
@@ -162,7 +162,7 @@ def contradict(one: tuple[str, Sequence[str]], two: tuple[str, Sequence[str]]) -
             return True
         if op in {"eq", "in"} and not any(holds(other, more, value) for value in wanted):
             return True
-    demands = dict([(one[0], one[1]), (two[0], two[1])])
+    demands = {one[0]: one[1], two[0]: two[1]}
     if set(demands) == {"ge", "le"}:
         return any(sign > 0 for sign in order(demands["ge"][0], demands["le"][0]) or ())
     return False

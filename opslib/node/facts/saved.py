@@ -13,7 +13,7 @@ from typing import NamedTuple
 
 from opslib.node.facts.machine import masked, parameters
 from opslib.node.facts.root import Root, matches
-from opslib.node.facts.storage import KIND, PLACE, private, unescaped
+from opslib.node.facts.storage import KIND, PASSING_MOUNTS, PLACE, PSEUDO, private, unescaped
 from opslib.node.facts.sysctls import SECRET, sysctl_name
 
 _PLACES = ("/etc/", "/run/", "/usr/local/lib/", "/usr/lib/", "/lib/")
@@ -224,11 +224,19 @@ class Saved:
             options = fields[3] if len(fields) > 3 else "defaults"
             if fields[2] == "swap":
                 if "noauto" not in options.split(","):
-                    self.settings["swap/device:" + unescaped(fields[0])] = Setting("swap", at)
+                    self.settings["swap/device:" + self._device(fields[0])] = Setting("swap", at)
             elif fields[1].startswith("/") and "noauto" not in options.split(","):
                 place = unescaped(fields[1]).rstrip("/") or "/"
+                if fields[2] in PSEUDO or matches(place, PASSING_MOUNTS):
+                    continue
                 self.settings[KIND + place] = Setting(fields[2], at)
                 self.settings[PLACE + place] = Setting(private(options), at)
+
+    def _device(self, name: str) -> str:
+        """Return the device of ``UUID=...`` and its like where udev has a link for it."""
+        kind, equals, value = unescaped(name).partition("=")
+        link = "/dev/disk/by-{}/{}".format(kind.lower(), value.strip('"'))
+        return self.root.inner(link) if equals and self.root.exists(link) else unescaped(name)
 
 
 def path_of(name: str) -> str:

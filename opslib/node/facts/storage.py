@@ -16,12 +16,12 @@ _QUEUE = (
 _DEVICE = ("size", "ro", "removable", "device/model", "device/firmware_rev", "dm/name", "md/level")
 _EMPTY = ("loop*", "ram*", "nbd*", "sr*", "fd*")
 
-_PSEUDO = {
+PSEUDO = {
     "autofs", "binfmt_misc", "bpf", "cgroup", "configfs", "debugfs", "devpts", "devtmpfs",
     "efivarfs", "fusectl", "mqueue", "nsfs", "proc", "pstore", "ramfs", "rpc_pipefs",
     "securityfs", "selinuxfs", "sysfs", "tracefs",
 }  # fmt: skip
-_PASSING = (
+PASSING_MOUNTS = (
     "/var/lib/kubelet/pods/*", "/var/lib/kubelet/plugins/*", "/var/lib/docker/*",
     "/var/lib/containers/*", "/run/containerd/*", "/var/lib/containerd/*", "/run/netns/*",
     "/run/docker/*", "/run/user/*", "/run/credentials/*", "/var/lib/rancher/*/agent/*",
@@ -101,7 +101,7 @@ def _mounts(root: Root) -> None:
         if not dash or len(words) < 6 or len(rest) < 3:
             continue
         place, kind = unescaped(words[4]), rest[0]
-        if kind in _PSEUDO or matches(place, _PASSING):
+        if kind in PSEUDO or matches(place, PASSING_MOUNTS):
             continue
         options = merged(words[5], rest[2])
         root.facts[KIND + place] = kind

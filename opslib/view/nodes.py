@@ -1,0 +1,137 @@
+"""A node check for people: lines for a terminal, frames and sentences for a runbook."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import TYPE_CHECKING
+
+from opslib.node.values import plain
+from opslib.view.text import clean, columns
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from opslib.node.model import Difference, NodeCheck, Told
+    from opslib.node.review import NodeReview
+
+_WIDTH = 40
+MOST_ROWS = 200
+"""Differences of a node in the page; all are in the attached check.json."""
+
+
+def review_text(found: NodeReview) -> str:
+    """Return a review for a terminal: the headline, then each node with its differences."""
+    lines = [clean(found.headline)]
+    for one in found.checks:
+        lines += ["", *_node_lines(one)]
+    return "\n".join(lines)
+
+
+def _node_lines(one: NodeCheck) -> list[str]:
+    pool = f" ({one.pool})" if one.pool else ""
+    about = f"{one.checked} rules, {one.compared} facts, {one.peers} peers"
+    lines = [clean(f"{one.name}{pool}: {one.verdict}; {about}")]
+    for item in one.differences:
+        lines += [f"  {item.severity:8}{clean(item.key)}  [{', '.join(item.planes)}]"]
+        rows = [["what", item.what], ["why", item.why], ["to do", item.todo]]
+        rows += [["changed", told(item.changed)], ["declared", declared(item)]]
+        rows += [["source", item.source]]
+        lines += columns([[a, clean(b)] for a, b in rows if b], indent="          ")
+    for gap in one.unknown:
+        lines.append(clean(f"  unknown {gap.key}: {gap.why} (asked for: {gap.desired})"))
+    lines += [clean(f"  note: {text}") for text in one.notes]
+    return lines
+
+
+def told(commit: Told | None) -> str:
+    """Return who changed a value, when, and from what; "" where nobody knows."""
+    if commit is None:
+        return ""
+    before = f", from {plain(commit.before)}" if commit.before else ""
+    return f"{commit.commit[:12]} {commit.when[:10]} {commit.author}: {commit.subject}{before}"
+
+
+def declared(one: Difference) -> str:
+    """Return where a rule stands, and who wrote it."""
+    if not one.rule:
+        return ""
+    by = f", {told(one.declared)}" if one.declared else ""
+    return f"{one.baseline} ({one.rule}){by}"
+
+
+def nodes_frame(found: NodeReview) -> pd.DataFrame:
+    """Return a row per node: the verdict, and how many differences each plane shows."""
+    import pandas as pd  # noqa: PLC0415  # the terminal does without
+
+    names = {"running": "kernel", "persisted": "files", "snapshot": "since snapshot"}
+    rows = [{names.get(key, key): value for key, value in row.items()} for row in found.planes()]
+    return pd.DataFrame(rows)
+
+
+def planes_frame(one: NodeCheck) -> pd.DataFrame:
+    """Return a node's differences with the four planes side by side, the gravest first."""
+    import pandas as pd  # noqa: PLC0415  # the terminal does without
+
+    rows = [
+        (
+            item.severity,
+            clean(item.key),
+            clean(item.desired or ""),
+            _cell(item.persisted),
+            _cell(item.running),
+            clean(item.peers or ""),
+            clean(told(item.changed)),
+        )
+        for item in one.differences[:MOST_ROWS]
+    ]
+    names = ["severity", "key", "desired (Git)", "files", "kernel", "peers", "last changed"]
+    return _filled(rows, names)
+
+
+def todo_frame(checks: Iterable[NodeCheck]) -> pd.DataFrame:
+    """Return what to do, once for all nodes that need the same: the gravest first."""
+    import pandas as pd  # noqa: PLC0415  # the terminal does without
+
+    found: dict[tuple[str, str, str, str, str], list[str]] = {}
+    for one in checks:
+        for item in one.differences:
+            row = (item.severity, clean(item.key), clean(item.todo), clean(item.why), item.source)
+            found.setdefault(row, []).append(one.name)
+    rank = {"error": 0, "warning": 1, "info": 2}
+    rows = [
+        (row[0], row[1], _few(names), *row[2:])
+        for row, names in sorted(found.items(), key=lambda pair: (rank[pair[0][0]], pair[0][1]))
+    ]
+    names = ["severity", "key", "nodes", "to do", "why", "source"]
+    return pd.DataFrame(rows[:MOST_ROWS], columns=names)
+
+
+def unknown_frame(checks: Iterable[NodeCheck]) -> pd.DataFrame:
+    """Return what could not be read: it is not known to be right."""
+    import pandas as pd  # noqa: PLC0415  # the terminal does without
+
+    rows = [
+        (one.name, clean(gap.key), clean(gap.desired), clean(gap.why))
+        for one in checks
+        for gap in one.unknown
+    ]
+    return pd.DataFrame(rows, columns=["node", "key", "desired (Git)", "not read because"])
+
+
+def _filled(rows: list[tuple[str, ...]], names: list[str]) -> pd.DataFrame:
+    """Return rows as a frame without the columns that are empty throughout."""
+    import pandas as pd  # noqa: PLC0415  # the terminal does without
+
+    frame = pd.DataFrame(rows, columns=names)
+    return frame[[name for name in names if frame.empty or frame[name].astype(bool).any()]]
+
+
+def _cell(value: str | None) -> str:
+    if value is None:
+        return "–"
+    text = clean(plain(value))
+    return text if len(text) <= _WIDTH else text[: _WIDTH - 1] + "…"
+
+
+def _few(names: list[str]) -> str:
+    return ", ".join(names[:5]) + (f" and {len(names) - 5} more" if len(names) > 5 else "")
