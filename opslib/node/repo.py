@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -38,8 +38,11 @@ class Declared:
 
 def shipped() -> dict[str, Baseline]:
     """Return the baselines that come with the kit."""
-    files = {f"{SHIPPED}{path.name}": path.read_text("utf-8") for path in _SHIPPED.glob("*.yaml")}
-    return read_baselines(files)
+    return read_baselines(_shipped_files(), shipped=True)
+
+
+def _shipped_files() -> dict[str, str]:
+    return {f"{SHIPPED}{path.name}": path.read_text("utf-8") for path in _SHIPPED.glob("*.yaml")}
 
 
 def declared_in(mirror: Mirror, revision: Revision, path: str = "") -> Declared:
@@ -65,7 +68,8 @@ def from_texts(texts: Mapping[str, str]) -> Declared:
                 _add(snapshots, read_snapshot(texts[path], path))
             except InputError as error:
                 problems.append(error)
-    yaml = {path: text for path, text in texts.items() if not is_snapshot(text)}
+    ours = set(_shipped_files().values())  # a clone of the kit has them in its own Git
+    yaml = {p: text for p, text in texts.items() if not is_snapshot(text) and text not in ours}
     found: dict[str, Baseline] = {}
     try:
         found = read_baselines(yaml)
@@ -163,8 +167,3 @@ class _History:
         if section == "persisted":
             return earlier.persisted[key].value if key in earlier.persisted else ""
         return earlier.running.get(key, "")
-
-
-def read_folder(folder: Path, names: Iterable[Path]) -> dict[str, str]:
-    """Return the texts of files, named from a folder on."""
-    return {str(path.relative_to(folder)): path.read_text("utf-8", "replace") for path in names}

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING
 
 from opslib.node.values import plain
@@ -70,8 +70,6 @@ def nodes_frame(found: NodeReview) -> pd.DataFrame:
 
 def planes_frame(one: NodeCheck) -> pd.DataFrame:
     """Return a node's differences with the four planes side by side, the gravest first."""
-    import pandas as pd  # noqa: PLC0415  # the terminal does without
-
     rows = [
         (
             item.severity,
@@ -118,7 +116,7 @@ def unknown_frame(checks: Iterable[NodeCheck]) -> pd.DataFrame:
     return pd.DataFrame(rows, columns=["node", "key", "desired (Git)", "not read because"])
 
 
-def _filled(rows: list[tuple[str, ...]], names: list[str]) -> pd.DataFrame:
+def _filled(rows: Sequence[Sequence[str]], names: list[str]) -> pd.DataFrame:
     """Return rows as a frame without the columns that are empty throughout."""
     import pandas as pd  # noqa: PLC0415  # the terminal does without
 
@@ -128,7 +126,7 @@ def _filled(rows: list[tuple[str, ...]], names: list[str]) -> pd.DataFrame:
 
 def _cell(value: str | None) -> str:
     if value is None:
-        return "–"
+        return "-"
     text = clean(plain(value))
     return text if len(text) <= _WIDTH else text[: _WIDTH - 1] + "…"
 

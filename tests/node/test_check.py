@@ -1,0 +1,237 @@
+"""Planted drifts are found, each once, and nothing else; who changed it and what to do is said."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from opslib.node.check import check_node
+from opslib.node.inherit import resolve
+from opslib.node.repo import declared_in
+from opslib.node.review import Asked, NodeReview, review
+from opslib.node.snapshots import read_snapshot
+from opslib.source.mirror import Mirror, Source
+
+from .conftest import BASELINE, Git, Machine
+
+Plant = tuple[str, str, Callable[[Machine], None]]
+
+
+def _set(name: str, text: str) -> Callable[[Machine], None]:
+    return lambda machine: machine.write(name, text + "\n")
+
+
+def _gone(name: str) -> Callable[[Machine], None]:
+    return lambda machine: machine.remove(name)
+
+
+PLANTED: list[Plant] = [
+    ("sysctl/vm.max_map_count", "running", _set("proc/sys/vm/max_map_count", "65530")),
+    ("sysctl/vm.overcommit_memory", "running", _set("proc/sys/vm/overcommit_memory", "0")),
+    ("sysctl/kernel.panic", "running", _set("proc/sys/kernel/panic", "0")),
+    ("sysctl/net.ipv4.ip_forward", "persisted", _set("etc/sysctl.d/99-z.conf", "net.ipv4.ip_forward=0")),
+    ("sysctl/fs.file-max", "persisted", _set("run/sysctl.d/10-a.conf", "fs.file-max=4000000")),
+    ("sysctl/net.ipv4.conf.eth0.rp_filter", "snapshot", _set("proc/sys/net/ipv4/conf/eth0/rp_filter", "1")),
+    ("sysctl/net.ipv4.conf.lxc*.rp_filter", "running", _set("proc/sys/net/ipv4/conf/lxc2b/rp_filter", "1")),
+    ("sysctl/net.bridge.bridge-nf-call-iptables", "running", _set("proc/sys/net/bridge/bridge-nf-call-iptables", "0")),
+    ("module/br_netfilter", "running", _set("proc/modules", "overlay 1 0 - Live 0x0\nnf_conntrack 1 1 - Live 0x0")),
+    ("module/nf_conntrack/hashsize", "running", _set("sys/module/nf_conntrack/parameters/hashsize", "1024")),
+    ("cmdline/mitigations", "running", _set("proc/cmdline", "root=/dev/vda1 ro quiet mitigations=off elevator=none")),
+    ("cmdline/audit", "persisted", _set("etc/default/grub", 'GRUB_CMDLINE_LINUX="quiet mitigations=auto elevator=none audit=1"')),
+    ("hugepages/2048kB/nr_hugepages", "running", _set("sys/kernel/mm/hugepages/hugepages-2048kB/nr_hugepages", "500")),
+    ("thp/enabled", "running", _set("sys/kernel/mm/transparent_hugepage/enabled", "[always] madvise never")),
+    ("block/vda/scheduler", "running", _set("sys/block/vda/queue/scheduler", "none mq-deadline [bfq]")),
+    ("block/vda/write_cache", "snapshot", _set("sys/block/vda/queue/write_cache", "write through")),
+    ("swap/count", "running", _set("proc/swaps", "Filename Type Size Used Priority\n/dev/vdc partition 1 0 -2")),
+    ("clock/source", "running", _set("sys/devices/system/clocksource/clocksource0/current_clocksource", "hpet")),
+    ("mount/options:/var/lib/etcd", "running", _set("proc/1/mountinfo", "27 1 254:0 / / rw,relatime - ext4 /dev/vda1 rw\n28 27 254:16 / /var/lib/etcd rw,relatime - xfs /dev/vdb rw")),
+    ("pkg/runc", "running", _set("var/lib/dpkg/status", "Package: containerd\nStatus: install ok installed\nVersion: 1.7.27-1\n\nPackage: kubelet\nStatus: install ok installed\nVersion: 1.33.1-1\n\nPackage: runc\nStatus: install ok installed\nVersion: 1.1.5-1")),
+    ("cpu/mitigation/meltdown", "snapshot", _set("sys/devices/system/cpu/vulnerabilities/meltdown", "Vulnerable")),
+    ("kubelet/protectKernelDefaults", "running", _set("var/lib/kubelet/config.yaml", "authentication:\n  anonymous:\n    enabled: true\nclusterDNS:\n- 10.96.0.10\nprotectKernelDefaults: false\nserializeImagePulls: true")),
+    ("cgroup/version", "running", _gone("sys/fs/cgroup/cgroup.controllers")),
+]  # fmt: skip
+"""Each in a plane of its own: the key, the plane that has to show it, and how it comes about."""
+
+
+def _review(machine: Machine, git: Git, **more: Any) -> NodeReview:
+    asked = {"repo": str(git.folder), "root": str(machine.root), **more}
+    return review(Asked(**asked))
+
+
+@pytest.fixture
+def kept(machine: Machine, git: Git) -> Git:
+    """Return a repository with the baseline and the machine's snapshot."""
+    text = BASELINE.replace("absent, why", "eq, value: none, why")
+    git.commit("Baseline", nodes__base_DOT_yaml=text)
+    git.commit("Snapshot", nodes__worker_1_DOT_json=machine.snapshot())
+    return git
+
+
+def test_nothing_differs_on_an_identical_second_snapshot(machine: Machine, kept: Git) -> None:
+    """A machine as declared and as it was: no difference, and what is a folder's is said."""
+    found = _review(machine, kept)
+    assert [d.key for d in found.checks[0].differences] == []
+    assert found.checks[0].checked > 60
+    assert found.headline == "1 node as declared"
+
+
+def test_each_planted_drift_is_found_alone(tmp_path: Path, kept: Git) -> None:
+    """One drift at a time: its key is named in its plane, with what to do, and few beside it."""
+    mirror = Mirror.open(Source(str(kept.folder)))
+    declared = declared_in(mirror, mirror.fetch())
+    rules = resolve(["workers"], declared.baselines)
+    beside = 0
+    for number, (key, plane, plant) in enumerate(PLANTED):
+        machine = Machine(tmp_path / f"m{number}")
+        plant(machine)
+        own = read_snapshot(machine.snapshot(), "")
+        checked = check_node(own, rules, before=declared.snapshots["worker-1"])
+        found = {d.key: d for d in checked.differences}
+        assert key in found, (key, list(found))
+        assert plane in found[key].planes, (key, found[key])
+        assert found[key].todo
+        beside += len(found) - 1
+    print(f"{len(PLANTED)} planted, all found; {beside} told beside them")
+    assert beside <= 8  # a swap device beside its count, other fields of one file
+
+
+def test_all_planted_at_once(machine: Machine, kept: Git) -> None:
+    """All of them on one machine: every key, once."""
+    for _, _, plant in PLANTED:
+        plant(machine)
+    keys = [d.key for d in _review(machine, kept).checks[0].differences]
+    assert len(keys) == len(set(keys))
+    assert {key for key, _, _ in PLANTED} <= set(keys)
+
+
+def test_the_commits_of_both_sides_are_named(machine: Machine, git: Git) -> None:
+    """The rule's last change, and the snapshot that brought the value, with the one before."""
+    git.commit("Baseline", nodes__base_DOT_yaml=BASELINE.replace("262144", "65530"))
+    git.commit("Snapshot", nodes__worker_1_DOT_json=machine.snapshot())
+    higher = git.commit("Search needs more", nodes__base_DOT_yaml=BASELINE)
+    machine.write("proc/sys/vm/max_map_count", "65530\n")
+    lowered = git.commit("Snapshot of August", nodes__worker_1_DOT_json=machine.snapshot())
+    machine.write("etc/os-release", "ID=debian\n")
+    git.commit("Snapshot of September", nodes__worker_1_DOT_json=machine.snapshot())
+    found = _review(machine, git, nodes=("worker-1",)).checks[0]
+    one = {d.key: d for d in found.differences}["sysctl/vm.max_map_count"]
+    assert one.declared is not None
+    assert (one.declared.commit, one.declared.subject) == (higher, "Search needs more")
+    assert one.rule == "nodes/base.yaml:9"
+    assert one.changed is not None
+    assert (one.changed.commit, one.changed.before) == (lowered, "262144")
+    assert one.severity == "error"
+    assert "/etc/sysctl.d/90-k8s.conf:2 is right" in one.todo
+    said = git.run("log", "--format=%s", '-Ssysctl/vm.max_map_count": "65530"', "--", "nodes")
+    assert said == "Snapshot of August"
+
+
+def test_the_pool_outvotes_a_node(tmp_path: Path, git: Git) -> None:
+    """Four of five have it: the fifth is told, also of what no rule names; an even split is not."""
+    git.commit("Baseline", base_DOT_yaml=BASELINE.replace("absent, why", "eq, value: none, why"))
+    for number in range(5):
+        machine = Machine(tmp_path / str(number))
+        machine.write("proc/sys/kernel/threads-max", f"{127123 + number}\n")
+        machine.write("proc/sys/kernel/hostname", f"worker-{number}\n")
+        machine.write("proc/sys/net/ipv4/tcp_fin_timeout", f"{60 if number < 4 else 15}\n")
+        machine.write("proc/sys/net/ipv4/tcp_sack", f"{number % 2 if number < 4 else 2}\n")
+        git.commit(f"{number}", **{f"n{number}_DOT_json": machine.snapshot()})
+    found = _review(machine, git, nodes=("*",))
+    told = {c.name: [d.key for d in c.differences] for c in found.checks}
+    assert told["worker-4"] == ["sysctl/net.ipv4.tcp_fin_timeout"]
+    assert [d for name, keys in told.items() if name != "worker-4" for d in keys] == []
+    (one,) = next(c for c in found.checks if c.name == "worker-4").differences
+    assert one.planes == ("peers",)
+    assert one.peers == "60 on 4 of 5"
+
+
+def test_unreadable_is_never_ok(machine: Machine, kept: Git) -> None:
+    """What could not be read is named as unknown, in the headline too, and is no difference."""
+    machine.remove("proc/modules")
+    found = _review(machine, kept, against=None)
+    check = found.checks[0]
+    assert {u.key for u in check.unknown} >= {"module/overlay", "module/br_netfilter"}
+    assert check.verdict == "clean but for what could not be read"
+    assert "could not be read" in found.headline
+
+
+def test_since_and_optional_and_the_key_itself(machine: Machine, git: Git) -> None:
+    """A rule of a later kubelet does not hold; a named key is taken out of a pattern's reach."""
+    git.commit(
+        "Baseline",
+        b_DOT_yaml="""\
+apiVersion: opslib.dev/v1
+kind: NodeBaseline
+metadata: {name: all}
+spec:
+  rules:
+    - {key: sysctl/kernel.panic, op: eq, value: 99, since: 1.34, why: a, source: b}
+    - {key: sysctl/vm.swappiness, op: eq, value: 99, since: kernel 6.2, why: a, source: b}
+    - {key: sysctl/vm.nothing, op: eq, value: 1, optional: true, why: a, source: b}
+    - {key: "sysctl/net.ipv4.conf.*.rp_filter", op: eq, value: 1, why: a, source: b}
+    - {key: sysctl/net/ipv4/conf/eth0/rp_filter, op: eq, value: 0, why: a, source: b}
+    - {key: "block/nvme*/scheduler", op: eq, value: none, why: a, source: b}
+""",
+    )
+    keys = {d.key for d in _review(machine, git).checks[0].differences}
+    assert keys == {"sysctl/net.ipv4.conf.all.rp_filter", "sysctl/net.ipv4.conf.lxc*.rp_filter"}
+
+
+def _opslib(*words: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "-m", "opslib", *words],
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+
+
+def test_exit_codes_and_the_schema(machine: Machine, kept: Git, tmp_path: Path) -> None:
+    """0 when nothing differs, 4 on drift, 2 on bad input; --json fits its published schema."""
+    import jsonschema
+
+    import opslib.node
+
+    schemas = Path(opslib.node.__file__).parent / "schemas"
+    where = ["--repo", str(kept.folder), "--root", str(machine.root), "--json"]
+    clean = _opslib("node", "check", *where)
+    assert (clean.returncode, json.loads(clean.stdout)["verdict"]) == (0, "clean")
+    for _, _, plant in PLANTED:
+        plant(machine)
+    drift = _opslib("node", "check", *where)
+    assert drift.returncode == 4, drift.stderr
+    document = json.loads(drift.stdout)
+    jsonschema.validate(document, json.loads((schemas / "check.json").read_text()))
+    assert len(document["nodes"][0]["differences"]) >= len(PLANTED)
+    taken = tmp_path / "taken.json"
+    assert (
+        _opslib("node", "facts", "--root", str(machine.root), "--out", str(taken)).returncode == 0
+    )
+    jsonschema.validate(
+        json.loads(taken.read_text()), json.loads((schemas / "snapshot.json").read_text())
+    )
+    carried = _opslib("node", "check", str(taken), "--repo", str(kept.folder), "--pool", "workers")
+    assert carried.returncode == 4
+    assert "sysctl/vm.max_map_count" in carried.stdout
+    taken.write_text(taken.read_text()[:3000])
+    cut = _opslib("node", "check", str(taken), "--repo", str(kept.folder))
+    assert cut.returncode == 2
+    assert f"{taken}:" in cut.stderr
+    assert _opslib("node", "check", "--root", str(tmp_path / "none")).returncode == 2
+
+
+def test_without_a_repository(
+    machine: Machine, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Outside of Git the kit's own baselines hold, and that is said."""
+    monkeypatch.chdir(tmp_path)
+    found = review(Asked(root=str(machine.root)))
+    assert found.checks[0].baselines == ("opslib/host", "opslib/kubeadm", "opslib/kubelet")
+    assert "no repository" in found.warnings[0]
