@@ -16,7 +16,7 @@ from opslib.core.model import Origin
 from opslib.node import values
 from opslib.node.facts.saved import path_of
 from opslib.node.facts.sysctls import sysctl_name
-from opslib.policy.reading import Reader, advice
+from opslib.policy.reading import Reader, advice, composed
 
 API_VERSION, KIND = "opslib.dev/v1", "NodeBaseline"
 SEVERITIES = ("error", "warning", "info")
@@ -26,7 +26,7 @@ SHIPPED = "opslib/"
 MOST_BYTES, MOST_RULES, MOST_DOCUMENTS, MOST_STARS = 1 << 20, 5000, 500, 8
 _RULE = ("key", "op", "value", "owner", "severity", "why", "source", "since", "optional")
 _SPEC = ("extends", "select", "rules", "without")
-_NULLS = ("", "~", "null", "Null", "NULL")
+_NULL = "tag:yaml.org,2002:null"
 
 OWNERS = {
     "block": "udev", "cmdline": "cmdline", "hugepages": "sysctl.d", "kubelet": "kubelet",
@@ -146,7 +146,7 @@ class _Reader(Reader):
             self.problems.append(InputError(what, where=self.path))
             return []
         try:
-            roots: list[Any] = list(yaml.compose_all(text, Loader=yaml.CSafeLoader))
+            roots = composed(text)
         except yaml.YAMLError as error:
             self.problems.append(_syntax(error, self.path))
             return []
@@ -316,7 +316,7 @@ class _Reader(Reader):
         for one in nodes:
             if not isinstance(one, ScalarNode):
                 self.wrong(one, "a value is a text or a number, or for in a list of those")
-            elif one.style is None and one.value in _NULLS:
+            elif one.tag == _NULL:
                 self.wrong(one, "the value is empty", hint='"" is the empty text')
             else:
                 found.append(values.plain(str(one.value)) if len(nodes) else "")

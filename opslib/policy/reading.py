@@ -15,6 +15,7 @@ from opslib.core.model import Origin
 from opslib.policy.model import Target
 
 API_VERSION = "opslib.dev/v1alpha1"
+MAX_DEPTH = 100
 _TARGET = ("kind", "namespace", "name")
 
 
@@ -38,7 +39,7 @@ class Reader:
 
     def document(self, text: str) -> Node:
         try:
-            roots: list[Node] = list(yaml.compose_all(text, Loader=yaml.CSafeLoader))
+            roots = composed(text)
         except yaml.YAMLError as error:
             mark = getattr(error, "problem_mark", None)
             where = f"{self.path}:{mark.line + 1}" if mark else self.path
@@ -128,6 +129,23 @@ class Reader:
         if isinstance(node, MappingNode) and not node.value:
             self.wrong(node, "a target names at least one of kind, namespace and name")
         return Target(**{name: value for name, value in values.items() if value})
+
+
+def composed(text: str) -> list[Node]:
+    """Return the documents of a text as nodes; raises yaml.YAMLError, and RecursionError.
+
+    The nesting is looked at first: the composer in C overflows its stack, which no exception
+    tells.
+    """
+    depth = 0
+    for event in iter(yaml.CSafeLoader(text).get_event, None):
+        if isinstance(event, yaml.CollectionStartEvent):
+            depth += 1
+            if depth > MAX_DEPTH:
+                raise RecursionError
+        elif isinstance(event, yaml.CollectionEndEvent):
+            depth -= 1
+    return list(yaml.compose_all(text, Loader=yaml.CSafeLoader))
 
 
 def advice(name: str, known: Iterable[str]) -> dict[str, str]:

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import json
-import subprocess
-import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import jsonschema
 import pytest
 
+import opslib.node
+from opslib.cli.main import run
 from opslib.node.check import check_node
 from opslib.node.inherit import resolve
 from opslib.node.repo import declared_in
@@ -20,6 +21,7 @@ from opslib.source.mirror import Mirror, Source
 
 from .conftest import BASELINE, Git, Machine
 
+SCHEMAS = Path(opslib.node.__file__).parent / "schemas"
 Plant = tuple[str, str, Callable[[Machine], None]]
 
 
@@ -183,48 +185,42 @@ spec:
     assert keys == {"sysctl/net.ipv4.conf.all.rp_filter", "sysctl/net.ipv4.conf.lxc*.rp_filter"}
 
 
-def _opslib(*words: str) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        [sys.executable, "-m", "opslib", *words],
-        capture_output=True,
-        text=True,
-        timeout=60,
-        check=False,
-    )
-
-
-def test_exit_codes_and_the_schema(machine: Machine, kept: Git, tmp_path: Path) -> None:
+def test_exit_codes_and_the_schema(
+    machine: Machine, kept: Git, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     """0 when nothing differs, 4 on drift, 2 on bad input; --json fits its published schema."""
-    import jsonschema
 
-    import opslib.node
+    def opslib(*words: str) -> tuple[int, str, str]:
+        code = run(["node", *words])
+        told = capsys.readouterr()
+        return code, told.out, told.err
 
-    schemas = Path(opslib.node.__file__).parent / "schemas"
-    where = ["--repo", str(kept.folder), "--root", str(machine.root), "--json"]
-    clean = _opslib("node", "check", *where)
-    assert (clean.returncode, json.loads(clean.stdout)["verdict"]) == (0, "clean")
+    repo = ["--repo", str(kept.folder)]
+    where = [*repo, "--root", str(machine.root), "--json"]
+    code, out, _ = opslib("check", *where)
+    assert (code, json.loads(out)["verdict"]) == (0, "clean")
     for _, _, plant in PLANTED:
         plant(machine)
-    drift = _opslib("node", "check", *where)
-    assert drift.returncode == 4, drift.stderr
-    document = json.loads(drift.stdout)
-    jsonschema.validate(document, json.loads((schemas / "check.json").read_text()))
+    code, out, _ = opslib("check", *where)
+    assert code == 4
+    document = json.loads(out)
+    jsonschema.validate(document, json.loads((SCHEMAS / "check.json").read_text()))
     assert len(document["nodes"][0]["differences"]) >= len(PLANTED)
     taken = tmp_path / "taken.json"
-    assert (
-        _opslib("node", "facts", "--root", str(machine.root), "--out", str(taken)).returncode == 0
-    )
+    assert opslib("facts", "--root", str(machine.root), "--out", str(taken))[0] == 0
     jsonschema.validate(
-        json.loads(taken.read_text()), json.loads((schemas / "snapshot.json").read_text())
+        json.loads(taken.read_text()), json.loads((SCHEMAS / "snapshot.json").read_text())
     )
-    carried = _opslib("node", "check", str(taken), "--repo", str(kept.folder), "--pool", "workers")
-    assert carried.returncode == 4
-    assert "sysctl/vm.max_map_count" in carried.stdout
+    code, out, _ = opslib("check", str(taken), *repo, "--pool", "workers")
+    assert code == 4
+    assert "sysctl/vm.max_map_count" in out
     taken.write_text(taken.read_text()[:3000])
-    cut = _opslib("node", "check", str(taken), "--repo", str(kept.folder))
-    assert cut.returncode == 2
-    assert f"{taken}:" in cut.stderr
-    assert _opslib("node", "check", "--root", str(tmp_path / "none")).returncode == 2
+    code, _, err = opslib("check", str(taken), *repo)
+    assert code == 2
+    assert f"{taken}:" in err
+    assert opslib("check", "--root", str(tmp_path / "none"))[0] == 2
+    code, _, err = opslib("check", *repo, "--node", "worker-9")
+    assert (code, "worker-9" in err) == (2, True)
 
 
 def test_without_a_repository(
