@@ -38,8 +38,14 @@ class Root:
         return self.prefix + self._resolved(name)
 
     def inner(self, name: str) -> str:
-        """Return a path of the system with its links resolved, as the system itself sees it."""
-        return os.path.realpath(name) if self.live else self._resolved(name)
+        """Return a path of the system with its links resolved, as the system itself sees it.
+
+        Links that lead in a circle are left as they are.
+        """
+        try:
+            return os.path.realpath(name) if self.live else self._resolved(name)
+        except OSError:
+            return name
 
     def _resolved(self, name: str) -> str:
         done: list[str] = []
