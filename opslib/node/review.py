@@ -40,6 +40,24 @@ class Asked:
     pool: str = ""
 
 
+def asked_of(given: Any) -> Asked:
+    """Return what the parameters of the runbook ask for: texts, lists with commas."""
+    return Asked(
+        repo=given.repo,
+        path=given.path,
+        revision=given.revision,
+        baselines=_several(given.baseline),
+        nodes=_several(given.nodes),
+        files=tuple(Path(name) for name in _several(given.snapshots)),
+        root=given.root or "/",
+        pool=given.pool,
+    )
+
+
+def _several(text: str) -> tuple[str, ...]:
+    return tuple(word.strip() for word in text.split(",") if word.strip())
+
+
 @dataclass(frozen=True)
 class NodeReview:
     """What was found on one or more nodes."""
@@ -149,24 +167,31 @@ def _looked_at(asked: Asked, declared: Declared) -> list[Snapshot]:
                 hint="opslib node facts --out FILE on the node, then commit FILE",
             )
     if asked.nodes and not found:
-        raise InputError("there are no snapshots in Git", where=asked.path or asked.repo,
-                         hint="opslib node facts --out FILE on the node, then commit FILE")  # fmt: skip
+        raise InputError(
+            "there are no snapshots in Git",
+            where=asked.path or asked.repo,
+            hint="opslib node facts --out FILE on the node, then commit FILE",
+        )
     if not found:
-        found = [_here(asked, declared)]
+        found = [_here(asked)]
     names = [one.name for one in found]
     twins = sorted({name for name in names if names.count(name) > 1})
     if twins:
         raise InputError(f"two snapshots are of the node {twins[0]!r}", hint="give one of them")
-    return [replace(one, pool=asked.pool) if asked.pool else one for one in found]
+    return [_pooled(one, asked.pool, declared) for one in found]
 
 
-def _here(asked: Asked, declared: Declared) -> Snapshot:
-    """Read the machine; its pool is the one of its snapshot in Git where none is given."""
+def _pooled(one: Snapshot, pool: str, declared: Declared) -> Snapshot:
+    """Return a snapshot in the pool that is asked for, else its own, else the one Git has."""
+    before = declared.snapshots.get(one.name)
+    wanted = pool or one.pool or (before.pool if before else "")
+    return one if wanted == one.pool else replace(one, pool=wanted)
+
+
+def _here(asked: Asked) -> Snapshot:
     if not Path(asked.root).is_dir():
         raise InputError("the root is no folder", where=asked.root, expected="a folder, or /")
-    own = this_machine(asked.root, asked.name, asked.pool)
-    before = declared.snapshots.get(own.name)
-    return own if own.pool or before is None else replace(own, pool=before.pool)
+    return this_machine(asked.root, asked.name, asked.pool)
 
 
 def _read(path: Path) -> Snapshot:

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
+from opslib.core.errors import DriftFound
 from opslib.node.values import plain
+from opslib.view import show
 from opslib.view.text import clean, columns
 
 if TYPE_CHECKING:
@@ -13,8 +15,10 @@ if TYPE_CHECKING:
 
     from opslib.node.model import Difference, NodeCheck, Told
     from opslib.node.review import NodeReview
+    from opslib.view.show import Mood
 
 _WIDTH = 40
+MOST_NODES, MOST_REPORTED = 50, 500
 MOST_ROWS = 200
 """Differences of a node in the page; all are in the attached check.json."""
 
@@ -133,3 +137,65 @@ def _cell(value: str | None) -> str:
 
 def _few(names: list[str]) -> str:
     return ", ".join(names[:5]) + (f" and {len(names) - 5} more" if len(names) > 5 else "")
+
+
+def summary(found: NodeReview) -> None:
+    """Show the verdict, and what it was compared with."""
+    mood: Mood = "bad" if found.differences else "note" if found.verdict != "clean" else "good"
+    show.say(clean(found.headline), mood)
+    about = found.revision
+    if about:
+        show.say(clean(f"Git: {about.url}, {about.short} by {about.author}: {about.subject}"))
+    for line in found.warnings:
+        show.say(clean(line))
+
+
+def table(found: NodeReview) -> None:
+    """Show each node with the differences of each plane."""
+    show.table(nodes_frame(found))
+
+
+def planes(found: NodeReview) -> None:
+    """Show each node's keys with their planes side by side; nodes that are right are one line."""
+    for one in [check for check in found.checks if check.differences][:MOST_NODES]:
+        pool = f", pool {one.pool}" if one.pool else ""
+        about = f"{one.checked} rules, {one.compared} facts, {one.peers} peers"
+        show.say(clean(f"{one.name}{pool}: {about}"), "bad")
+        show.table(planes_frame(one))
+        for text in one.notes:
+            show.say(clean(text))
+    right = [one.name for one in found.checks if not one.differences]
+    if right:
+        show.say(clean(f"as declared: {_few(right)}"), "good")
+
+
+def todo(found: NodeReview) -> None:
+    """Show what to do, the gravest first, once for all nodes that need the same."""
+    show.table(todo_frame(found.checks), empty="nothing to do")
+
+
+def unknown(found: NodeReview) -> None:
+    """Show what could not be read."""
+    show.table(unknown_frame(found.checks), empty="everything that a rule names could be read")
+
+
+def report(found: NodeReview) -> dict[str, Any]:
+    """Return what ``runbook.report`` takes: the headline, counts, and the rows of the nodes."""
+    return {
+        "headline": found.headline,
+        "verdict": found.verdict,
+        "revision": found.revision.commit if found.revision else None,
+        "nodes": found.planes(),
+        "differences": [
+            {"node": one.name, "key": item.key, "planes": list(item.planes), "severity": item.severity,
+             "what": item.what, "todo": item.todo}
+            for one in found.checks
+            for item in one.differences
+        ][:MOST_REPORTED],
+    }  # fmt: skip
+
+
+def alarm(found: NodeReview, *, on: bool) -> None:
+    """Raise DriftFound (exit 4) while something differs, if asked to."""
+    if on and found.differences:
+        raise DriftFound(found.headline, hint="what to do stands beside each difference")

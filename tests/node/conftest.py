@@ -61,8 +61,8 @@ FILES = {
     "var/lib/kubelet/config.yaml": "apiVersion: kubelet.config.k8s.io/v1beta1\n"
     "kind: KubeletConfiguration\nauthentication:\n  anonymous:\n    enabled: false\n"
     "clusterDNS:\n- 10.96.0.10\nprotectKernelDefaults: true\nserializeImagePulls: true\n",
-    "var/lib/dpkg/status": "Package: containerd\nStatus: install ok installed\nVersion: 1.7.27-1\n\n"
-    "Package: kubelet\nStatus: install ok installed\nVersion: 1.33.1-1\n\n"
+    "var/lib/dpkg/status": "Package: containerd\nStatus: install ok installed\n"
+    "Version: 1.7.27-1\n\nPackage: kubelet\nStatus: install ok installed\nVersion: 1.33.1-1\n\n"
     "Package: runc\nStatus: install ok installed\nVersion: 1.2.5-1\n",
 }
 

@@ -30,8 +30,8 @@ def _run(*words: str, **more: Any) -> str:
 
 # The modules first: the Python of the tests may lie where nobody may read.
 _DROPPED = """
-import __future__, argparse, ctypes, encodings.idna, errno, fnmatch, gzip, json, os, re, runpy, shutil, stat
-import subprocess, sys, tempfile, typing
+import __future__, argparse, ctypes, encodings.idna, errno, fnmatch, gzip, json, os, re
+import shutil, stat, subprocess, sys, tempfile, typing
 if os.geteuid() == 0:
     os.setgroups([]); os.setgid(65534); os.setuid(65534)
 os.chdir("/")
@@ -78,8 +78,10 @@ def test_equal_lsblk(here: Dict) -> None:
     """Every disk that lsblk lists has its size, scheduler and kind."""
     names = "NAME,SIZE,ROTA,SCHED,RO,RM,LOG-SEC,PHY-SEC,RQ-SIZE,TYPE"
     disks = json.loads(_run("lsblk", "--bytes", "--json", "--output", names))["blockdevices"]
-    pairs = {"size": "size", "rota": "rotational", "sched": "scheduler", "ro": "ro", "rm": "removable",
-             "log-sec": "logical_block_size", "phy-sec": "physical_block_size", "rq-size": "nr_requests"}  # fmt: skip
+    pairs = {
+        "size": "size", "rota": "rotational", "sched": "scheduler", "ro": "ro", "rm": "removable",
+        "log-sec": "logical_block_size", "phy-sec": "physical_block_size", "rq-size": "nr_requests",
+    }  # fmt: skip
     shared = 0
     for disk in disks:
         for theirs, ours in pairs.items():
@@ -140,7 +142,7 @@ def test_one_file_without_root_and_without_anything() -> None:
 
 
 def test_one_file_is_the_same_program(machine: Machine, tmp_path: Path) -> None:
-    """What it says of an image is what the package says; it is Python 3.8; no name is there twice."""
+    """It says of an image what the package says; it is Python 3.8; no name is there twice."""
     text = one_file()
     program = tmp_path / "node_facts.py"
     program.write_text(text)

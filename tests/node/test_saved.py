@@ -109,8 +109,10 @@ def test_the_oracle_works(tmp_path: Path) -> None:
 @settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(TREES)
 def test_sysctl_d_is_read_as_systemd_reads_it(tree: dict[tuple[str, str], str | None]) -> None:
-    """Any files in the four folders, with masks, patterns, exclusions, - and both spellings:
-    the values are those that systemd-sysctl sets."""
+    """Any files in the four folders: the values are those that systemd-sysctl sets.
+
+    With masks, patterns, exclusions, a leading - and both spellings of names.
+    """
     with tempfile.TemporaryDirectory() as folder:
         root = Path(folder) / "root"
         root.mkdir()
@@ -154,14 +156,22 @@ def test_where_a_value_stands_is_told(machine: Machine) -> None:
     assert not any("/etc/sysctl.conf has settings" in note for note in saved.notes)
 
 
+FSTAB = """\
+# c
+/dev/vdb /srv/a\\040b xfs noatime,nofail 0 0
+proc /proc proc defaults
+/dev/vdc none swap sw
+//nas/x /mnt/x cifs user=me,password=geheim,ro 0 0
+"""
+
+
 def test_modules_command_line_and_fstab(machine: Machine) -> None:
     """modules-load.d with its masks, modprobe's options, grub with its drop-ins, fstab."""
     machine.write("usr/lib/modules-load.d/k8s.conf", "never_loaded\n")
     machine.write("etc/modprobe.d/x.conf", "options nvme-core io_timeout=42\nblacklist floppy\n")
     machine.write("etc/default/grub.d/50-x.cfg",
                   'GRUB_CMDLINE_LINUX_DEFAULT="$GRUB_CMDLINE_LINUX_DEFAULT audit=1"\n')  # fmt: skip
-    machine.write("etc/fstab", "# c\n/dev/vdb /srv/a\\040b xfs noatime,nofail 0 0\nproc /proc proc defaults\n"
-                  "/dev/vdc none swap sw\n//nas/x /mnt/x cifs user=me,password=geheim,ro 0 0\n")  # fmt: skip
+    machine.write("etc/fstab", FSTAB)
     found = {key: one.value for key, one in Saved(Root(str(machine.root))).all().settings.items()}
     assert "module/never_loaded" not in found
     assert found["module/br_netfilter"] == "loaded"

@@ -60,7 +60,7 @@ def test_versions_are_compared_by_their_numbers(one: list[int], two: list[int]) 
 @settings(max_examples=50)
 @given(VALUES, st.lists(VALUES, min_size=1, max_size=4))
 def test_operators_agree_with_each_other(value: str, wanted: list[str]) -> None:
-    """ne is not eq, in is eq of any, exists is not absent; every value equals itself."""
+    """That ne is not eq, in is eq of any, exists is not absent; every value equals itself."""
     assert values.holds("eq", (value,), value)
     assert values.holds("ne", wanted, value) != values.holds("eq", wanted[:1], value)
     assert values.holds("in", wanted, value) == any(values.holds("eq", (w,), value) for w in wanted)
@@ -82,8 +82,10 @@ def test_what_is_not_there_fulfils_ne_and_absent_alone(wanted: str) -> None:
 def test_demands_that_contradict_have_no_value(
     one: tuple[str, tuple[str, ...]], two: tuple[str, tuple[str, ...]]
 ) -> None:
-    """Where two demands are said to contradict, no value fulfils both; over the small numbers
-    that are written here, the other way round too but for what ne takes away."""
+    """Where two demands are said to contradict, no value fulfils both.
+
+    Over the small numbers written here the other way round too, but for what ne takes away.
+    """
     both = [
         value
         for value in (None, *map(str, range(-1, 8)))
