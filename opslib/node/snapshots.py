@@ -13,6 +13,7 @@ from opslib.node.model import Kept, Snapshot
 
 MOST_BYTES, MOST_KEYS = 32 << 20, 200_000
 _LINE = re.compile(r'\s*("(?:[^"\\]|\\.)*")\s*:')
+_KIND = re.compile(rf'"kind"\s*:\s*"{SNAPSHOT}"')
 _EXPECTED = "a snapshot of opslib node facts"
 
 
@@ -42,7 +43,7 @@ def read_snapshot(text: str, path: str) -> Snapshot:
 
 def is_snapshot(text: str) -> bool:
     """Tell whether a text means to be a snapshot."""
-    return f'"{SNAPSHOT}"' in text
+    return _KIND.search(text) is not None
 
 
 def _wrong(found: Any) -> str:

@@ -181,18 +181,25 @@ def unknown(found: NodeReview) -> None:
 
 def report(found: NodeReview) -> dict[str, Any]:
     """Return what ``runbook.report`` takes: the headline, counts, and the rows of the nodes."""
+    rows = [
+        {
+            "node": one.name,
+            "key": item.key,
+            "planes": list(item.planes),
+            "severity": item.severity,
+            "what": item.what,
+            "todo": item.todo,
+        }
+        for one in found.checks
+        for item in one.differences
+    ]
     return {
         "headline": found.headline,
         "verdict": found.verdict,
         "revision": found.revision.commit if found.revision else None,
         "nodes": found.planes(),
-        "differences": [
-            {"node": one.name, "key": item.key, "planes": list(item.planes), "severity": item.severity,
-             "what": item.what, "todo": item.todo}
-            for one in found.checks
-            for item in one.differences
-        ][:MOST_REPORTED],
-    }  # fmt: skip
+        "differences": rows[:MOST_REPORTED],
+    }
 
 
 def alarm(found: NodeReview, *, on: bool) -> None:

@@ -23,8 +23,8 @@ from .conftest import Machine
 Dict = dict[str, Any]
 
 
-def _run(*words: str, **more: Any) -> str:
-    done = subprocess.run(words, capture_output=True, text=True, timeout=60, check=False, **more)
+def _run(*words: str) -> str:
+    done = subprocess.run(words, capture_output=True, text=True, timeout=60, check=False)
     return done.stdout
 
 
@@ -60,7 +60,8 @@ def test_equal_sysctl(here: Dict) -> None:
     told = _run("/usr/sbin/sysctl", "-a") or _run("/sbin/sysctl", "-a")
     rows = [line.split(" = ", 1) for line in told.splitlines() if " = " in line]
     several = {row[0] for row in rows if sum(row[0] == other[0] for other in rows) > 1}
-    again = take()["running"]
+    now: Dict = take()
+    again = now["running"]
     shared = wrong = 0
     for name, value in rows:
         key = f"sysctl/{name}"
