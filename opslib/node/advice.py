@@ -25,6 +25,13 @@ def fix(key: str, owner: str, value: str, *, saved_at: str = "", saved_right: bo
     return f"{owner or OWNERS.get(kind, 'its owner')} sets {name}: have it be {value}"
 
 
+def drop(key: str, saved_at: str) -> str:
+    """Return what takes a key away that should not be there."""
+    kind, _, name = key.partition("/")
+    where = saved_at or f"what brings it ({OWNERS.get(kind, 'its owner')})"
+    return f"take {name} out of {where}, then {_undone(kind, name)}"
+
+
 _BY_OWNER = {
     "kubelet": "the kubelet sets {name} at its start: set it to {value} in the kubelet's"
     " configuration where it is one of its fields, and restart the kubelet",
@@ -63,6 +70,11 @@ def _applied(kind: str, name: str) -> str:
             else "reload the module or reboot"
         )
     return {"mount": "mount -o remount", "swap": "swapon -a or swapoff"}.get(kind, "reboot")
+
+
+def _undone(kind: str, name: str) -> str:
+    words = {"module": f"modprobe -r {name}", "swap": "swapoff -a", "mount": "umount it"}
+    return words.get(kind, "restart the kubelet" if kind.startswith("kubelet") else "reboot")
 
 
 def unsaved(key: str, running: str | None, saved: str, at: str) -> str:

@@ -128,7 +128,8 @@ class _Check:
             disagree.append("running")
             what.append(self._said_running(key, found.bad_running))
         if said := self._said_saved(key, found):
-            disagree.append("persisted")
+            if found.bad_saved or not found.bad_running:  # else the files are the right ones
+                disagree.append("persisted")
             what.append(said)
         peers, said = self._said_peers(key)
         if said:
@@ -251,14 +252,12 @@ class _Check:
         broken = found.bad_running or found.bad_saved
         if broken:
             worst = min(broken, key=lambda rule: RANK[rule.severity])
+            at = saved.at if saved else ""
+            if worst.op == "absent":
+                return advice.drop(key, at)
             right = bool(saved) and not found.bad_saved
-            return advice.fix(
-                key,
-                "" if worst.owner in _SAVED_BY else worst.owner,
-                _target(worst),
-                saved_at=saved.at if saved else "",
-                saved_right=right,
-            )
+            owner = "" if worst.owner in _SAVED_BY else worst.owner
+            return advice.fix(key, owner, _target(worst), saved_at=at, saved_right=right)
         if "persisted" in disagree and saved:
             return advice.unsaved(key, self.own.running.get(key), saved.value, saved.at)
         if "persisted" in disagree:
@@ -271,7 +270,8 @@ class _Check:
 def _target(rule: Rule) -> str:
     if rule.op in {"eq", "ge", "le"}:
         return rule.wanted[0]
-    return rule.told
+    words = {"ne": "anything but ", "in": "one of ", "regex": "something like "}
+    return words.get(rule.op, "") + ", ".join(rule.wanted)
 
 
 def _alike(key: str, one: str | None, two: str | None) -> bool:

@@ -56,7 +56,11 @@ class Snapshot:
 
 @dataclass(frozen=True)
 class Told:
-    """A commit that brought a value: which one, who, when, and the value before ("": unknown)."""
+    """A commit that brought a value: which one, who, when, and the value before ("": unknown).
+
+    With ``after`` it is the last commit whose snapshot had another value, ``before``: what
+    changed it came later, and nobody has committed that yet.
+    """
 
     commit: str
     author: str
@@ -64,14 +68,21 @@ class Told:
     subject: str
     at: str
     before: str = ""
+    after: bool = False
 
     @classmethod
-    def of(cls, revision: Revision, at: str, before: str = "") -> Told:
+    def of(cls, revision: Revision, at: str, before: str = "", *, after: bool = False) -> Told:
         return cls(
-            revision.commit, revision.author, revision.committed_at, revision.subject, at, before
+            revision.commit,
+            revision.author,
+            revision.committed_at,
+            revision.subject,
+            at,
+            before,
+            after,
         )
 
-    def as_dict(self) -> dict[str, str]:
+    def as_dict(self) -> dict[str, str | bool]:
         return {
             "commit": self.commit,
             "author": self.author,
@@ -79,6 +90,7 @@ class Told:
             "subject": self.subject,
             "at": self.at,
             "before": self.before,
+            "after": self.after,
         }
 
 

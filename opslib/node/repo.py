@@ -18,6 +18,9 @@ from opslib.source.mirror import Mirror
 _SHIPPED = Path(__file__).parent / "shipped"
 _SUFFIXES = (".yaml", ".yml", ".json")
 _AT_ONCE = 4
+MOST_VERSIONS = 60
+"""Commits of one snapshot that are looked through for a key that is gone."""
+
 MOST_ASKED = 400
 """Differences whose commits are looked up: git answers each in milliseconds."""
 
@@ -117,6 +120,7 @@ class _History:
         self.mirror, self.commit = mirror, commit
         self._told: dict[tuple[str, int], Told | None] = {}
         self._before: dict[tuple[str, str], Snapshot | None] = {}
+        self._logs: dict[str, list[Revision]] = {}
 
     def of(self, one: Difference, snapshot: Snapshot | None) -> Difference:
         """Return a difference with its commits."""
@@ -127,14 +131,41 @@ class _History:
         return replace(one, declared=declared, changed=self._changed(one, snapshot))
 
     def _changed(self, one: Difference, snapshot: Snapshot | None) -> Told | None:
-        """Return the commit that last changed what the node's snapshot says of a key."""
+        """Return the commit that brought the node's value of a key into its snapshot.
+
+        Where the node has another value by now, it is the last commit before that.
+        """
         if snapshot is None:
             return None
-        first = "persisted" if one.planes == ("persisted",) else "running"
-        for section in (first, "running", "persisted"):
+        section = "persisted" if one.planes == ("persisted",) else "running"
+        now = one.persisted if section == "persisted" else one.running
+        was = _value(snapshot, section, one.key)
+        try:
+            if now != was:
+                newest = self._versions(snapshot.path)[:1]
+                return Told.of(newest[0], snapshot.path, was or "", after=True) if newest else None
             line = snapshot.lines.get((section, one.key))
             if line:
                 return self._line(snapshot.path, line, one.key, section)
+            return self._removed(snapshot.path, section, one.key) if now is None else None
+        except OpslibError:
+            return None  # a mirror that is damaged says so elsewhere
+
+    def _versions(self, path: str) -> list[Revision]:
+        """Return the commits that changed a snapshot, newest first."""
+        if path not in self._logs:
+            self._logs[path] = self.mirror.log(self.commit, path, limit=MOST_VERSIONS)
+        return self._logs[path]
+
+    def _removed(self, path: str, section: str, key: str) -> Told | None:
+        """Return the commit after which a key was in the snapshot no more."""
+        newer: Revision | None = None
+        for revision in self._versions(path):
+            earlier = self._read((revision.commit, path))
+            value = _value(earlier, section, key) if earlier else None
+            if value is not None:
+                return Told.of(newer, path, value) if newer else None
+            newer = revision
         return None
 
     def _line(self, path: str, line: int, key: str, section: str = "") -> Told | None:
@@ -155,15 +186,21 @@ class _History:
         return Told.of(revision, f"{path}:{line}", value)
 
     def _value_at(self, place: tuple[str, str], key: str, section: str) -> str:
+        earlier = self._read(place)
+        return (_value(earlier, section, key) or "") if earlier else ""
+
+    def _read(self, place: tuple[str, str]) -> Snapshot | None:
+        """Return the snapshot that a commit has at a path; None where it has none."""
         if place not in self._before:
             try:
                 text = self.mirror.read(*place).decode("utf-8", "replace")
                 self._before[place] = read_snapshot(text, place[1])
             except OpslibError:
                 self._before[place] = None
-        earlier = self._before[place]
-        if earlier is None:
-            return ""
-        if section == "persisted":
-            return earlier.persisted[key].value if key in earlier.persisted else ""
-        return earlier.running.get(key, "")
+        return self._before[place]
+
+
+def _value(snapshot: Snapshot, section: str, key: str) -> str | None:
+    if section == "persisted":
+        return snapshot.persisted[key].value if key in snapshot.persisted else None
+    return snapshot.running.get(key)

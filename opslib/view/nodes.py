@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import html
 from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, Any
 
 from opslib.core.errors import DriftFound
 from opslib.node.values import plain
-from opslib.view import show
+from opslib.view import nodetables, show
 from opslib.view.text import clean, columns
 
 if TYPE_CHECKING:
@@ -51,8 +52,10 @@ def told(commit: Told | None) -> str:
     """Return who changed a value, when, and from what; "" where nobody knows."""
     if commit is None:
         return ""
-    before = f", from {plain(commit.before)}" if commit.before else ""
-    return f"{commit.commit[:12]} {commit.when[:10]} {commit.author}: {commit.subject}{before}"
+    at = f"{commit.commit[:12]} {commit.when[:10]} {commit.author}: {commit.subject}"
+    if commit.after:
+        return f"after {at}, which had {plain(commit.before) or 'nothing'}"
+    return f"{at}, from {plain(commit.before)}" if commit.before else at
 
 
 def declared(one: Difference) -> str:
@@ -72,40 +75,90 @@ def nodes_frame(found: NodeReview) -> pd.DataFrame:
     return pd.DataFrame(rows)
 
 
+_PLANES = ("severity", "key", "desired (Git)", "files", "kernel", "peers", "last changed")
+
+
 def planes_frame(one: NodeCheck) -> pd.DataFrame:
-    """Return a node's differences with the four planes side by side, the gravest first."""
+    """Return a node's differences with the four planes side by side, the gravest first.
+
+    A value that disagrees begins with ≠.
+    """
+    return _filled([_planes_row(item) for item in one.differences[:MOST_ROWS]], _PLANES)
+
+
+def _planes_row(item: Difference) -> tuple[str, ...]:
+    return (
+        item.severity,
+        clean(item.key),
+        clean(item.desired or ""),
+        _sign("persisted", item) + _cell(item.persisted),
+        _sign("running", item) + _cell(item.running),
+        _sign("peers", item) + clean(item.peers or ""),
+        clean(told(item.changed)),
+    )
+
+
+def _sign(plane: str, item: Difference) -> str:
+    """Return the mark of a plane that disagrees; a peer's majority marks the kernel's value."""
+    if plane == "running":
+        return "≠ " if {"running", "peers", "snapshot"} & set(item.planes) else ""
+    return "≠ " if plane in item.planes and plane != "peers" else ""
+
+
+def planes_html(one: NodeCheck) -> str:
+    """Return ``planes_frame`` as HTML."""
+    frame = planes_frame(one)
     rows = [
-        (
-            item.severity,
-            clean(item.key),
-            clean(item.desired or ""),
-            _cell(item.persisted),
-            _cell(item.running),
-            clean(item.peers or ""),
-            clean(told(item.changed)),
-        )
-        for item in one.differences[:MOST_ROWS]
+        [
+            nodetables.name(cell)
+            if column == "key"
+            else nodetables.marked(cell[2:])
+            if cell.startswith("≠ ")
+            else html.escape(cell)
+            for column, cell in zip(frame.columns, row, strict=True)
+        ]
+        for row in frame.itertuples(index=False)
     ]
-    names = ["severity", "key", "desired (Git)", "files", "kernel", "peers", "last changed"]
-    return _filled(rows, names)
+    return nodetables.table(list(frame.columns), rows)
+
+
+_TO_DO = ". To do: "
+_TODO = ("severity", "key", "nodes", "what, and to do", "why", "source")
 
 
 def todo_frame(checks: Iterable[NodeCheck]) -> pd.DataFrame:
     """Return what to do, once for all nodes that need the same: the gravest first."""
     import pandas as pd  # noqa: PLC0415  # the terminal does without
 
-    found: dict[tuple[str, str, str, str, str], list[str]] = {}
+    found: dict[tuple[str, ...], list[str]] = {}
     for one in checks:
         for item in one.differences:
-            row = (item.severity, clean(item.key), clean(item.todo), clean(item.why), item.source)
+            said = clean(f"{item.what}{_TO_DO}{item.todo}")
+            row = (item.severity, clean(item.key), said, clean(item.why), clean(item.source))
             found.setdefault(row, []).append(one.name)
     rank = {"error": 0, "warning": 1, "info": 2}
     rows = [
-        (row[0], row[1], _few(names), *row[2:])
+        (row[0], row[1], clean(_few(names)), *row[2:])
         for row, names in sorted(found.items(), key=lambda pair: (rank[pair[0][0]], pair[0][1]))
     ]
-    names = ["severity", "key", "nodes", "to do", "why", "source"]
-    return pd.DataFrame(rows[:MOST_ROWS], columns=names)
+    return pd.DataFrame(rows[:MOST_ROWS], columns=list(_TODO))
+
+
+def todo_html(frame: pd.DataFrame) -> str:
+    """Return ``todo_frame`` as HTML: what to do on a line of its own, the source under the why."""
+    rows = []
+    for severity, key, nodes, said, why, source in frame.itertuples(index=False):
+        what, _, act = said.partition(_TO_DO)
+        rows.append(
+            [
+                html.escape(severity),
+                nodetables.name(key),
+                html.escape(nodes),
+                f"{html.escape(what)}.<br><b>{_TO_DO.strip(' .')}</b> {html.escape(act)}",
+                f"{html.escape(why)}<br>{nodetables.link(source)}" if why else "",
+            ]
+        )
+    return nodetables.table([*_TODO[:4], "why, and who says so"], rows)
 
 
 def unknown_frame(checks: Iterable[NodeCheck]) -> pd.DataFrame:
@@ -120,11 +173,11 @@ def unknown_frame(checks: Iterable[NodeCheck]) -> pd.DataFrame:
     return pd.DataFrame(rows, columns=["node", "key", "desired (Git)", "not read because"])
 
 
-def _filled(rows: Sequence[Sequence[str]], names: list[str]) -> pd.DataFrame:
+def _filled(rows: Sequence[Sequence[str]], names: Sequence[str]) -> pd.DataFrame:
     """Return rows as a frame without the columns that are empty throughout."""
     import pandas as pd  # noqa: PLC0415  # the terminal does without
 
-    frame = pd.DataFrame(rows, columns=names)
+    frame = pd.DataFrame(rows, columns=list(names))
     return frame[[name for name in names if frame.empty or frame[name].astype(bool).any()]]
 
 
@@ -161,7 +214,7 @@ def planes(found: NodeReview) -> None:
         pool = f", pool {one.pool}" if one.pool else ""
         about = f"{one.checked} rules, {one.compared} facts, {one.peers} peers"
         show.say(clean(f"{one.name}{pool}: {about}"), "bad")
-        show.table(planes_frame(one))
+        _shown(planes_frame(one), planes_html(one))
         for text in one.notes:
             show.say(clean(text))
     right = [one.name for one in found.checks if not one.differences]
@@ -171,7 +224,17 @@ def planes(found: NodeReview) -> None:
 
 def todo(found: NodeReview) -> None:
     """Show what to do, the gravest first, once for all nodes that need the same."""
-    show.table(todo_frame(found.checks), empty="nothing to do")
+    frame = todo_frame(found.checks)
+    if frame.empty:
+        show.say("nothing to do", "good")
+    else:
+        _shown(frame, todo_html(frame))
+
+
+def _shown(frame: pd.DataFrame, page: str) -> None:
+    from IPython.display import display  # noqa: PLC0415  # only a kernel has it
+
+    display({"text/plain": frame.to_string(index=False), "text/html": page}, raw=True)
 
 
 def unknown(found: NodeReview) -> None:

@@ -97,6 +97,22 @@ def test_the_commits_of_both_sides_are_named(machine: Machine, git: Git) -> None
     assert said == "Snapshot of August"
 
 
+def test_what_is_gone_and_what_nobody_committed(machine: Machine, kept: Git) -> None:
+    """A key that left the snapshot names the commit; a value of today the last one before it."""
+    machine.write("proc/modules", "overlay 1 0 - Live 0x0\nnf_conntrack 1 1 - Live 0x0\n")
+    gone = kept.commit("No bridge", nodes__worker_1_DOT_json=machine.snapshot())
+    machine.write("var/lib/x", "")
+    machine.write("etc/modules-load.d/more.conf", "overlay\n# more\n")
+    last = kept.commit("Another day", nodes__worker_1_DOT_json=machine.snapshot(pool="work"))
+    machine.write("proc/sys/kernel/panic", "0\n")
+    by_key = {d.key: d.changed for d in _review(machine, kept).checks[0].differences}
+    module, panic = by_key["module/br_netfilter"], by_key["sysctl/kernel.panic"]
+    assert module is not None
+    assert (module.commit, module.before, module.after) == (gone, "loaded", False)
+    assert panic is not None
+    assert (panic.commit, panic.before, panic.after) == (last, "10", True)
+
+
 def test_the_pool_outvotes_a_node(tmp_path: Path, git: Git) -> None:
     """Four of five have it: the fifth is told, also of what no rule names; an even split is not."""
     git.commit("Baseline", base_DOT_yaml=BASELINE.replace("absent, why", "eq, value: none, why"))
