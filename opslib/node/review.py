@@ -132,10 +132,16 @@ def review(asked: Asked) -> NodeReview:
             check_node(one, rules_for(one, asked, declared), peers, None if same else before)
         )
     done = attributed(mirror, declared, checks) if mirror else tuple(checks)
-    return NodeReview(done, declared.revision, mirror.warnings if mirror else _UNKNOWN_GIT)
+    return NodeReview(done, declared.revision, _warnings(mirror, declared))
 
 
-_UNKNOWN_GIT = ("there is no repository here: the kit's own baselines, and nobody's commits",)
+def _warnings(mirror: Mirror | None, declared: Declared) -> tuple[str, ...]:
+    """Say where the rules are not from Git."""
+    if mirror is None:
+        return ("there is no repository here: the kit's own baselines, and nobody's commits",)
+    if declared.own:
+        return mirror.warnings
+    return (*mirror.warnings, "Git has no NodeBaseline here: the kit's own hold")
 
 
 def _declared(asked: Asked) -> tuple[Mirror | None, Declared]:

@@ -15,7 +15,7 @@ from opslib.node.check import check_node
 from opslib.node.inherit import resolve
 from opslib.node.repo import declared_in
 from opslib.node.review import Asked, NodeReview, review
-from opslib.node.snapshots import read_snapshot
+from opslib.node.snapshots import read_snapshot, this_machine
 from opslib.source.mirror import Mirror, Source
 
 from .conftest import BASELINE, Git, Machine
@@ -200,6 +200,29 @@ def test_exit_codes_and_the_schema(
     assert opslib("check", "--root", str(tmp_path / "none"))[0] == 2
     code, _, err = opslib("check", *repo, "--node", "worker-9")
     assert (code, "worker-9" in err) == (2, True)
+
+
+def test_rules_on_the_real_machine(git: Git) -> None:
+    """Demands that are this machine's own values hold; of the same demands turned round, none."""
+    here = this_machine()
+    names = [k for k, v in here.running.items() if k.startswith("sysctl/") and v.isdigit()][:300]
+    rows = [(key, here.running[key]) for key in names]
+
+    def document(op: str) -> str:
+        rules = "".join(
+            f"    - {{key: '{key}', op: {op}, value: '{value}', why: a, source: b}}\n"
+            for key, value in rows
+        )
+        return BASELINE[: BASELINE.index("  extends")] + f"  rules:\n{rules}"
+
+    git.commit("As it is", b_DOT_yaml=document("eq"))
+    asked = Asked(repo=str(git.folder))
+    bad = {d.key for d in review(asked).checks[0].differences if "running" in d.planes}
+    git.commit("The opposite", b_DOT_yaml=document("ne"))
+    found = {d.key for d in review(asked).checks[0].differences if "running" in d.planes}
+    print(f"{len(names)} real keys: {len(bad)} differ as they are, {len(found)} when turned round")
+    assert bad == set()
+    assert found == set(names)
 
 
 def test_without_a_repository(

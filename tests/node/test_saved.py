@@ -106,7 +106,7 @@ def test_the_oracle_works(tmp_path: Path) -> None:
     assert _by_systemd(tmp_path) == {"vm/swappiness": "4"}
 
 
-@settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=600, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(TREES)
 def test_sysctl_d_is_read_as_systemd_reads_it(tree: dict[tuple[str, str], str | None]) -> None:
     """Any files in the four folders: the values are those that systemd-sysctl sets.
