@@ -34,7 +34,7 @@ OWNERS = {
     "pkg": "packages", "swap": "fstab", "sysctl": "sysctl.d", "time": "time service",
     "cgroup": "cmdline", "clock": "cmdline", "cpu": "cmdline", "kernel": "packages",
     "lsm": "cmdline", "memory": "cmdline", "numa": "hardware", "os": "packages",
-    "thp": "cmdline", "tuned": "tuned", "virt": "hardware",
+    "thp": "cmdline", "tuned": "tuned", "virt": "hardware", "hardware": "hardware",
 }  # fmt: skip
 """The kinds of keys, each with who sets it where a rule does not say so."""
 

@@ -6,7 +6,8 @@ Pure: snapshots and rules go in, differences come out. Who changed what is asked
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+import re
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from fnmatch import fnmatchcase
 
@@ -15,8 +16,11 @@ from opslib.node.baseline import OWNERS, Rule
 from opslib.node.inherit import Effective
 from opslib.node.model import RANK, Difference, NodeCheck, Snapshot, Unknown
 
-_LIGHT = ("pkg/", "os/", "kernel/", "virt/", "limit/", "cpu/", "kubelet-flag/")
+_LIGHT = ("pkg/", "os/", "hardware/", "kernel/", "virt/", "limit/", "cpu/", "kubelet-flag/")
 """Where nothing is declared, a change of these is told without alarm."""
+
+LONGEST = 160
+"""Characters of a value in a sentence; the planes have it whole."""
 
 _SAVED_BY = {"sysctl.d", "modules-load.d", "cmdline", "fstab"}
 
@@ -33,11 +37,14 @@ class _Found:
 def check_node(
     own: Snapshot,
     rules: Effective,
-    peers: Sequence[Snapshot] = (),
+    pool: planes.Pool | None = None,
     before: Snapshot | None = None,
 ) -> NodeCheck:
-    """Compare a node with its rules, its files, its pool and an earlier snapshot of its own."""
-    one = _Check(own, rules, [peer for peer in peers if peer.name != own.name], before)
+    """Compare a node with its rules, its files, its pool and an earlier snapshot of its own.
+
+    The pool has the node itself among its members.
+    """
+    one = _Check(own, rules, pool or planes.Pool([own]), before)
     found = sorted(one.differences(), key=lambda item: (RANK[item.severity], item.key))
     return NodeCheck(
         name=own.name,
@@ -46,7 +53,7 @@ def check_node(
         baselines=rules.baselines,
         checked=len(rules.rules),
         compared=len(own.running),
-        peers=len(one.peers),
+        peers=len(one.pool.members) - 1,
         differences=tuple(found),
         unknown=tuple(one.unknown),
         notes=own.notes,
@@ -57,18 +64,19 @@ class _Check:
     """One node against everything that it is compared with."""
 
     def __init__(
-        self, own: Snapshot, rules: Effective, peers: list[Snapshot], before: Snapshot | None
+        self, own: Snapshot, rules: Effective, pool: planes.Pool, before: Snapshot | None
     ) -> None:
-        self.own, self.rules, self.peers, self.before = own, rules, peers, before
+        self.own, self.rules, self.pool, self.before = own, rules, pool, before
         self.unknown: list[Unknown] = []
 
     def differences(self) -> Iterator[Difference]:
         """Yield one difference per key that disagrees anywhere."""
         by_key = self._by_key()
         keys = {*by_key, *self.own.persisted}
-        for other in (*self.peers, *([self.before] if self.before else [])):
-            keys |= {*other.running, *other.persisted}
-        keys |= {*self.own.running} if self.peers or self.before else set()
+        if len(self.pool.members) > planes.ENOUGH:
+            keys |= self.pool.keys
+        if self.before:
+            keys |= {*self.before.running, *self.before.persisted, *self.own.running}
         for key in sorted(keys):
             found = self._judged(key, by_key.get(key, ()))
             one = self._difference(key, found)
@@ -85,9 +93,19 @@ class _Check:
             keys = self._matching(rule) - named if rule.is_pattern else {rule.key}
             for key in keys:
                 found[key] = (*found.get(key, ()), rule)
-            if rule.is_pattern and not keys and rule.op == "exists" and not rule.optional:
-                found[rule.key] = (rule,)
+            if rule.is_pattern and not keys:
+                self._nothing_fits(rule, found)
         return found
+
+    def _nothing_fits(self, rule: Rule, found: dict[str, tuple[Rule, ...]]) -> None:
+        """Keep a pattern that fits no key: it may be unreadable, or demand that there is one."""
+        head = re.split(r"[*?\[]", rule.key, maxsplit=1)[0]
+        for name, why in self.own.unreadable.items():
+            if name[-1] == "/" and (head.startswith(name) or name.startswith(head)):
+                self._note_unknown(rule.key, (rule,), why)
+                return
+        if rule.op == "exists" and not rule.optional:
+            found[rule.key] = (rule,)
 
     def _matching(self, rule: Rule) -> set[str]:
         known = [*self.own.running, *self.own.persisted, *self.own.unreadable]
@@ -116,10 +134,8 @@ class _Check:
         return _Found(rules, bad, bad_saved)
 
     def _note_unknown(self, key: str, rules: tuple[Rule, ...], why: str) -> None:
-        needed = [rule for rule in rules if not rule.optional]
-        if needed:
-            told = "; ".join(rule.told for rule in needed)
-            self.unknown.append(Unknown(key, why, told, str(needed[0].origin)))
+        told = "; ".join(rule.told for rule in rules)
+        self.unknown.append(Unknown(key, why, told, str(rules[0].origin)))
 
     def _difference(self, key: str, found: _Found) -> Difference | None:
         disagree: list[str] = []
@@ -193,21 +209,21 @@ class _Check:
         told = " and ".join(rule.told for rule in rules)
         if value is None:
             return f"it is not there; asked for is {told}"
-        return f"it is {values.plain(value) or 'empty'}; asked for is {told}"
+        return f"it is {_short(value) or 'empty'}; asked for is {told}"
 
     def _said_saved(self, key: str, found: _Found) -> str:
         saved = self.own.persisted.get(key)
         if saved is None:
             return self._said_lost(key, found)
         if found.bad_saved:
-            return f"{saved.at} sets {saved.value}: so it will be after the next boot"
+            return f"{saved.at} sets {_short(saved.value)}: so it will be after the next boot"
         if key.startswith("cmdline/") and not planes.boots(key):
             return ""
         running = self.own.running.get(key)
         if self.own.unknown(key) or planes.applied(key, saved, running):
             return ""
-        has = "nothing" if running is None else values.plain(running) or "an empty value"
-        return f"{saved.at} sets {saved.value}, the kernel has {has}"
+        has = "nothing" if running is None else _short(running) or "an empty value"
+        return f"{saved.at} sets {_short(saved.value)}, the kernel has {has}"
 
     def _said_lost(self, key: str, found: _Found) -> str:
         """Say that the command line in force has what the saved one lacks."""
@@ -220,20 +236,17 @@ class _Check:
 
     def _said_peers(self, key: str) -> tuple[str | None, str]:
         """Return what the pool has, for the table, and a sentence where the node differs."""
-        if not self.peers or self.own.unknown(key):
-            return None, ""
-        found = planes.majority(key, self.own, self.peers)
+        found = None if self.own.unknown(key) else self.pool.most(key)
         if found is None:
             return None, ""
-        value, count, total = found
-        mine = self.own.running.get(key)
-        told = "nothing" if value is None else values.plain(value)
-        shown = f"{told} on {count} of {total}"
-        if mine == value or (
-            value is not None and mine is not None and planes.alike(key, mine, value)
-        ):
+        agrees = _alike(key, self.own.running.get(key), found.value)
+        if found.have - agrees < planes.ENOUGH:
+            return None, ""
+        told = "nothing" if found.value is None else _short(found.value)
+        shown = f"{told} on {found.have} of {found.total}"
+        if agrees:
             return shown, ""
-        return shown, f"{count} of {total} nodes of the pool have {told}"
+        return shown, f"{found.have} of {found.total} nodes of the pool have {told}"
 
     def _said_before(self, key: str) -> tuple[str | None, str]:
         if self.before is None or self.own.unknown(key):
@@ -243,7 +256,7 @@ class _Check:
             return was, f"it was {_shown(was)} in the last snapshot"
         old, new = self.before.persisted.get(key), self.own.persisted.get(key)
         if (old.value if old else None) != (new.value if new else None):
-            told = f"{old.at} set {old.value}" if old else "no file set it"
+            told = f"{old.at} set {_short(old.value)}" if old else "no file set it"
             return was, f"when the last snapshot was taken, {told}"
         return was, ""
 
@@ -281,4 +294,10 @@ def _alike(key: str, one: str | None, two: str | None) -> bool:
 
 
 def _shown(value: str | None) -> str:
-    return "not there" if value is None else values.plain(value) or "empty"
+    return "not there" if value is None else _short(value) or "empty"
+
+
+def _short(value: str) -> str:
+    """Return a value for a sentence: some are as long as a file."""
+    text = values.plain(value)
+    return text if len(text) <= LONGEST else text[: LONGEST - 1] + "…"

@@ -42,7 +42,7 @@ def resolve(names: Sequence[str], known: Mapping[str, Baseline]) -> Effective:
         lost = {rule.key for heir in heirs for rule in known[heir].rules}
         lost |= {one.key for heir in heirs for one in known[heir].without}
         rules += [rule for rule in known[name].rules if rule.key not in lost]
-    rules.sort(key=lambda rule: (rule.key, rule.origin))
+    rules.sort(key=lambda rule: (rule.key, rule.origin.path, rule.origin.line))
     _check_conflicts(rules)
     return Effective(tuple(names), _once(rules), tuple(sorted(closure)))
 

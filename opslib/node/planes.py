@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Sequence
 from fnmatch import fnmatchcase
+from functools import cached_property
+from typing import NamedTuple
 
 from opslib.node import values
 from opslib.node.model import Kept, Snapshot
@@ -145,30 +147,50 @@ def boots(key: str) -> bool:
     return key.partition("/")[2] not in _BOOT_ONLY
 
 
-def majority(
-    key: str, own: Snapshot, pool: Sequence[Snapshot]
-) -> tuple[str | None, int, int] | None:
-    """Return what most of a pool has of a key (None: nothing), how many do, and of how many.
+class Pool:
+    """The machines that should be alike, and what most of them have of a key."""
 
-    The node itself counts too; a majority is more than half, and at least two others. Peers
-    that could not read the key do not count. None where there is no majority, or nobody is asked.
-    """
-    if any(fnmatchcase(key, pattern) for pattern in _OWN):
-        return None
-    votes: Counter[str | None] = Counter()
-    for one in pool:
-        if not one.unknown(key):
-            votes[_same_as(key, votes, one.running.get(key))] += 1
-    total = sum(votes.values()) + 1
-    if not votes:
-        return None
-    value, count = max(votes.items(), key=lambda pair: (pair[1], str(pair[0])))
-    mine = own.running.get(key)
-    agrees = (value is None and mine is None) or (
-        value is not None and mine is not None and alike(key, value, mine)
-    )
-    count += agrees
-    return (value, count, total) if count * 2 > total and count >= 2 + agrees else None
+    def __init__(self, members: Sequence[Snapshot]) -> None:
+        self.members = tuple(members)
+        self._found: dict[str, Majority | None] = {}
+
+    @cached_property
+    def keys(self) -> frozenset[str]:
+        """Return every key that some machine has."""
+        return frozenset(key for one in self.members for key in one.running)
+
+    def most(self, key: str) -> Majority | None:
+        """Return what more than half of those have that could read a key; None where none do.
+
+        Nor is anybody asked about what each machine has of its own.
+        """
+        if key not in self._found:
+            own = any(fnmatchcase(key, pattern) for pattern in _OWN)
+            self._found[key] = None if own else self._counted(key)
+        return self._found[key]
+
+    def _counted(self, key: str) -> Majority | None:
+        votes: Counter[str | None] = Counter()
+        for one in self.members:
+            if not one.unknown(key):
+                votes[_same_as(key, votes, one.running.get(key))] += 1
+        total = sum(votes.values())
+        value, count = max(
+            votes.items(), key=lambda pair: (pair[1], str(pair[0])), default=(None, 0)
+        )
+        return Majority(value, count, total) if count * 2 > total and count >= ENOUGH else None
+
+
+ENOUGH = 2
+"""Machines that a majority has at least, besides the one that is looked at."""
+
+
+class Majority(NamedTuple):
+    """A value that more than half of a pool has (None: nothing), how many, and of how many."""
+
+    value: str | None
+    have: int
+    total: int
 
 
 def _same_as(key: str, votes: Counter[str | None], value: str | None) -> str | None:

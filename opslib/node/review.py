@@ -11,6 +11,7 @@ from opslib.core.model import Revision
 from opslib.node.check import check_node
 from opslib.node.inherit import Effective, fitting, resolve
 from opslib.node.model import PLANES, NodeCheck, Snapshot
+from opslib.node.planes import Pool
 from opslib.node.repo import Declared, attributed, declared_in, shipped
 from opslib.node.snapshots import read_snapshot, this_machine
 from opslib.source.mirror import Mirror, Source
@@ -123,13 +124,21 @@ def review(asked: Asked) -> NodeReview:
     looked = _looked_at(asked, declared)
     known = {**declared.snapshots, **{one.name: one for one in looked}}
     against = _read(asked.against) if asked.against else None
+    pools = {
+        name: Pool([other for other in known.values() if other.pool == name])
+        for name in {one.pool for one in looked}
+    }
     checks = []
     for one in looked:
-        peers = [other for other in known.values() if other.pool == one.pool]
         before = against or declared.snapshots.get(one.name)
         same = before is one
         checks.append(
-            check_node(one, rules_for(one, asked, declared), peers, None if same else before)
+            check_node(
+                one,
+                rules_for(one, asked, declared),
+                pools[one.pool],
+                None if same else before,
+            )
         )
     done = attributed(mirror, declared, checks) if mirror else tuple(checks)
     return NodeReview(done, declared.revision, _warnings(mirror, declared))

@@ -52,10 +52,11 @@ def told(commit: Told | None) -> str:
     """Return who changed a value, when, and from what; "" where nobody knows."""
     if commit is None:
         return ""
+    was = _cell(commit.before) if commit.before else ""
     at = f"{commit.commit[:12]} {commit.when[:10]} {commit.author}: {commit.subject}"
     if commit.after:
-        return f"after {at}, which had {plain(commit.before) or 'nothing'}"
-    return f"{at}, from {plain(commit.before)}" if commit.before else at
+        return f"after {at}, which had {was or 'nothing'}"
+    return f"{at}, from {was}" if was else at
 
 
 def declared(one: Difference) -> str:

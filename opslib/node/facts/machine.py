@@ -76,6 +76,8 @@ def _kernel(root: Root) -> None:
 
 def _processors(root: Root) -> None:
     _model(root)
+    for name in ("sys_vendor", "product_name", "bios_version"):
+        root.take("hardware/" + name, "/sys/class/dmi/id/" + name)
     for key, name in (
         ("cpu/online", "online"),
         ("cpu/isolated", "isolated"),
@@ -114,6 +116,7 @@ def _model(root: Root) -> None:
 
 def _memory(root: Root) -> None:
     huge = "/sys/kernel/mm/hugepages"
+    _totals(root, bool(root.names(huge)))
     for name in root.names(huge):
         for what in ("nr_hugepages", "nr_overcommit_hugepages"):
             key = "hugepages/{}/{}".format(name.replace("hugepages-", ""), what)
@@ -134,6 +137,16 @@ def _memory(root: Root) -> None:
         ("memory/lru_gen", "/sys/kernel/mm/lru_gen/enabled"),
     ):
         root.take(key, name)
+
+
+def _totals(root: Root, sized: bool) -> None:
+    """Note the memory in GiB (its last MiB vary), and huge pages where /sys has none."""
+    rows = dict(re.findall(r"^(\w+):\s+(\d+)", root.text("/proc/meminfo"), re.MULTILINE))
+    if "MemTotal" in rows:
+        root.facts["memory/total_gib"] = str(round(int(rows["MemTotal"]) / (1 << 20)))
+    if not sized and {"Hugepagesize", "HugePages_Total"} <= set(rows):
+        key = f"hugepages/{rows['Hugepagesize']}kB/nr_hugepages"
+        root.facts[key] = rows["HugePages_Total"]
 
 
 def _choice(root: Root, key: str, name: str) -> None:
