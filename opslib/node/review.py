@@ -47,15 +47,16 @@ def asked_of(given: Any) -> Asked:
         repo=given.repo,
         path=given.path,
         revision=given.revision,
-        baselines=_several(given.baseline),
-        nodes=_several(given.nodes),
-        files=tuple(Path(name) for name in _several(given.snapshots)),
+        baselines=several(given.baseline),
+        nodes=several(given.nodes),
+        files=tuple(Path(name) for name in several(given.snapshots)),
         root=given.root or "/",
         pool=given.pool,
     )
 
 
-def _several(text: str) -> tuple[str, ...]:
+def several(text: str) -> tuple[str, ...]:
+    """Return the words of a list with commas."""
     return tuple(word.strip() for word in text.split(",") if word.strip())
 
 

@@ -266,7 +266,23 @@ def report(found: NodeReview) -> dict[str, Any]:
     }
 
 
-def alarm(found: NodeReview, *, on: bool) -> None:
+def beside(repo: str, wanted: str) -> NodeReview | None:
+    """Show how nodes are, for a review of something else; None where no node is asked for.
+
+    ``wanted`` names nodes with a snapshot in Git, with commas; ``*`` is all of them.
+    """
+    from opslib.node.review import Asked, review, several  # noqa: PLC0415  # only who asks pays
+
+    if not wanted.strip():
+        show.say("no nodes were asked for")
+        return None
+    found = review(Asked(repo=repo, nodes=several(wanted)))
+    summary(found)
+    table(found)
+    return found
+
+
+def alarm(found: NodeReview | None, *, on: bool) -> None:
     """Raise DriftFound (exit 4) while something differs, if asked to."""
-    if on and found.differences:
+    if on and found and found.differences:
         raise DriftFound(found.headline, hint="what to do stands beside each difference")

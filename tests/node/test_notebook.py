@@ -6,7 +6,11 @@ import json
 import time
 from pathlib import Path
 
+import pytest
+
+from opslib.core.errors import DriftFound
 from opslib.runbook import run
+from opslib.view import nodes
 
 from .conftest import BASELINE, Git, Machine
 
@@ -41,3 +45,20 @@ def test_node_drift_as_a_runbook(tmp_path: Path, git: Git) -> None:
     assert "<b>65530</b>" not in page
     kept = json.loads((result.folder / "check.json").read_text())
     assert kept["nodes"][2]["differences"][0]["changed"]["subject"] == "Snapshot 2"
+
+
+def test_beside_a_drift_review(
+    machine: Machine, git: Git, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A review of something else says how the nodes below are, where it is asked to."""
+    git.commit("Baseline", nodes__b_DOT_yaml=BASELINE)
+    git.commit("Snapshot", nodes__1_DOT_json=machine.snapshot())
+    found = nodes.beside(str(git.folder), " worker-1, ")
+    assert found is not None
+    assert found.headline == "1 difference on 1 of 1 node"
+    assert "1 difference on 1 of 1 node" in capsys.readouterr().out
+    with pytest.raises(DriftFound):
+        nodes.alarm(found, on=True)
+    nodes.alarm(found, on=False)
+    assert nodes.beside(str(git.folder), "") is None
+    nodes.alarm(None, on=True)
