@@ -71,8 +71,11 @@ def _texts(found: Any) -> bool:
 
 def _kept(found: Any) -> bool:
     return isinstance(found, dict) and all(
-        isinstance(one, list) and len(one) in {2, 3} and all(isinstance(w, str) for w in one)
-        for one in found.values()
+        key
+        and isinstance(one, list)
+        and len(one) in {2, 3}
+        and all(isinstance(w, str) for w in one)
+        for key, one in found.items()
     )
 
 

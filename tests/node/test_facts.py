@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
 
 from opslib.node.facts.snapshot import canonical, take
 from opslib.node.onefile import one_file
@@ -268,3 +269,56 @@ def test_a_machine_without_proc_is_an_image(tmp_path: Path) -> None:
     found: Dict = take(str(tmp_path))
     assert found["persisted"]["sysctl/vm.swappiness"][0] == "1"
     assert {"sysctl/", "module/", "mount/", "thp/", "block/"} <= set(found["unreadable"])
+
+
+KUBEADM = """\
+apiVersion: kubelet.config.k8s.io/v1beta1
+authentication:
+  anonymous:
+    enabled: false
+  webhook: {cacheTTL: 0s}
+clusterDNS:
+- 10.96.0.10
+- "fd00::10"
+containerRuntimeEndpoint: ""
+crashLoopBackOff: {}
+evictionHard:
+  imagefs.available: 15%   # by hand
+featureGates: {}
+kind: KubeletConfiguration
+logging:
+  options:
+    json:
+      infoBufferSize: "0"
+  verbosity: 0
+registerWithTaints:
+- effect: NoSchedule
+  key: node-role
+serializeImagePulls: false
+maxParallelImagePulls: 5
+staticPodURLHeader:
+  Authorization:
+    - geheim
+tlsCipherSuites: [TLS_A, TLS_B]
+"""
+
+
+def test_the_kubelets_configuration_without_a_yaml_library(machine: Machine) -> None:
+    """What kubeadm writes is read as YAML is; a field that is more than that is unreadable."""
+    machine.write("var/lib/kubelet/config.yaml", KUBEADM)
+    found: Dict = take(str(machine.root))
+    fields = {k[8:]: v for k, v in found["running"].items() if k.startswith("kubelet/")}
+    whole = yaml.safe_load(KUBEADM)
+    assert fields["clusterDNS"] == ", ".join(whole["clusterDNS"])
+    assert fields["evictionHard.imagefs.available"] == "15%"
+    assert fields["logging.options.json.infoBufferSize"] == "0"
+    assert (fields["serializeImagePulls"], fields["maxParallelImagePulls"]) == ("false", "5")
+    assert fields["tlsCipherSuites"] == "TLS_A, TLS_B"
+    assert fields["containerRuntimeEndpoint"] == ""
+    unreadable = {key for key in found["unreadable"] if key.startswith("kubelet/")}
+    assert unreadable == {"kubelet/authentication", "kubelet/registerWithTaints"}
+    assert "geheim" not in canonical(found)
+    machine.write("var/lib/kubelet/config.yaml", json.dumps(whole))
+    as_json: Dict = take(str(machine.root))
+    assert {k: as_json["running"][f"kubelet/{k}"] for k in fields} == fields
+    assert as_json["running"]["kubelet/authentication.webhook.cacheTTL"] == "0s"

@@ -112,15 +112,26 @@ def _kubelet(root: Root) -> None:
             root.failed("kubelet/", error)
             continue
         try:
-            fields = json.loads(text) if text.lstrip().startswith("{") else plain_yaml(text)
+            _fields(root, json.loads(text) if text.lstrip().startswith("{") else text)
         except ValueError as error:
             root.unreadable["kubelet/"] = f"{name}: {error}"
             return
         root.unreadable.pop("kubelet/", None)
-        for key, value in flattened(fields):
-            root.facts["kubelet/" + key] = value
         root.facts["kubelet/file"] = name
         return
+
+
+def _fields(root: Root, given: object) -> None:
+    """Note the fields of a configuration; one that is more than plain YAML is unreadable."""
+    if not isinstance(given, str):
+        for key, value in flattened(given):
+            root.facts["kubelet/" + key] = value
+        return
+    for name, lines in blocks(given):
+        try:
+            _fields(root, plain_yaml(lines))
+        except ValueError as error:
+            root.unreadable["kubelet/" + name] = str(error)
 
 
 def _flags(root: Root) -> dict[str, str]:
@@ -162,45 +173,51 @@ def _shown(value: object) -> str:
     return json.dumps(value, sort_keys=True)
 
 
-_LINE = re.compile(r"( *)((?:- +)?)([\w./-]+|\"[^\"]*\"|'[^']*'):(?: +(.*))?$")
+_LINE = re.compile(r"( *)([\w./-]+|\"[^\"]*\"|'[^']*'):(?: +(.*))?$")
+_ITEM = re.compile(r" *- +(?![\w\"'][^ ]*: )(.+)$")
 
 
-def plain_yaml(text: str) -> dict[str, object]:
-    """Read the YAML that kubeadm and its like write: mappings, lists and values on one line each.
-
-    Raises ValueError with the line where a text uses more than that.
-    """
-    top: dict[str, object] = {}
-    levels: list[tuple[int, object]] = [(-1, top)]
-    last: tuple[dict[str, object], str] | None = None
-    for number, raw in enumerate(text.splitlines(), 1):
+def blocks(text: str) -> list[tuple[str, list[str]]]:
+    """Return the lines of each key at the left edge of a YAML text; comments are left out."""
+    found: list[tuple[str, list[str]]] = []
+    for raw in text.splitlines():
         line = raw.split(" #")[0].rstrip()
         if not line.strip() or line.lstrip().startswith("#") or line in {"---", "..."}:
             continue
-        indent = len(line) - len(line.lstrip(" "))
-        item = re.match(r" *- +(?!.*[\w\"']: )(.+)$", line)
+        if line[0] in " -" and found:
+            found[-1][1].append(line)
+        else:
+            found.append((line.partition(":")[0].strip("\"'"), [line]))
+    return found
+
+
+def plain_yaml(lines: list[str]) -> dict[str, object]:
+    """Read the YAML that kubeadm and its like write: mappings, and lists of plain values.
+
+    Raises ValueError where a text uses more than that.
+    """
+    top: dict[str, object] = {}
+    levels: list[tuple[int, dict[str, object]]] = [(-1, top)]
+    last: tuple[dict[str, object], str] | None = None
+    for line in lines:
+        item = _ITEM.match(line)
         if item and last is not None:
             owner, name = last
             values = owner[name]
-            if not isinstance(values, list):
-                owner[name] = values = []
-            values.append(_scalar(item.group(1)))
+            owner[name] = [*(values if isinstance(values, list) else []), _scalar(item.group(1))]
             continue
         found = _LINE.match(line)
-        if not found or found.group(2):
-            raise ValueError(f"line {number} is more than plain YAML")
-        while levels[-1][0] >= indent:
+        if not found:
+            raise ValueError("more than plain YAML")
+        while levels[-1][0] >= len(found.group(1)):
             levels.pop()
-        here = levels[-1][1]
-        if not isinstance(here, dict):
-            raise ValueError(f"line {number} is more than plain YAML")  # noqa: TRY004  # its text
-        name, value = found.group(3).strip("\"'"), found.group(4)
-        if value:
-            here[name] = _scalar(value)
+        here, name = levels[-1][1], found.group(2).strip("\"'")
+        if found.group(3):
+            here[name] = _scalar(found.group(3))
         else:
             inner: dict[str, object] = {}
             here[name] = inner
-            levels.append((indent, inner))
+            levels.append((len(found.group(1)), inner))
             last = (here, name)
     return top
 
@@ -209,9 +226,11 @@ def _scalar(text: str) -> object:
     text = text.strip()
     if text[:1] in {'"', "'"}:
         return text[1:-1]
-    if text[:1] in {"|", ">", "&", "*", "!"}:
+    if text[:1] in {"|", ">", "&", "*", "!"} or (text[:1] in {"[", "{"} and ": " in text):
         raise ValueError("a value is more than plain YAML")
-    return {"{}": {}, "[]": [], "null": "null"}.get(text, text)
+    if text[:1] == "[" and text[-1:] == "]":
+        return [_scalar(one) for one in text[1:-1].split(",") if one.strip()]
+    return {"{}": {}, "null": "null"}.get(text, text)
 
 
 def _packages(root: Root) -> None:
