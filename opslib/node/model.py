@@ -42,16 +42,10 @@ class Snapshot:
         """Say why a key that is not there may be there all the same; "" where it is not."""
         if key in self.running:
             return ""
-        if key in self.unreadable:
-            return self.unreadable[key]
-        return next(
-            (
-                why
-                for name, why in self.unreadable.items()
-                if name[-1] == "/" and key.startswith(name)
-            ),
-            "",
-        )
+        for name, why in self.unreadable.items():
+            if key == name or key.startswith(name if name[-1] == "/" else name + "."):
+                return why
+        return ""
 
 
 @dataclass(frozen=True)

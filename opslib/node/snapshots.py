@@ -70,12 +70,12 @@ def _texts(found: Any) -> bool:
 
 
 def _kept(found: Any) -> bool:
-    return isinstance(found, dict) and all(
-        key
-        and isinstance(one, list)
-        and len(one) in {2, 3}
-        and all(isinstance(w, str) for w in one)
-        for key, one in found.items()
+    return isinstance(found, dict) and all(key and _row(one) for key, one in found.items())
+
+
+def _row(one: Any) -> bool:
+    return (
+        isinstance(one, list) and len(one) in {2, 3} and all(isinstance(word, str) for word in one)
     )
 
 
