@@ -72,6 +72,7 @@ class _Check:
     def differences(self) -> Iterator[Difference]:
         """Yield one difference per key that disagrees anywhere."""
         by_key = self._by_key()
+        self._note_lost()
         keys = {*by_key, *self.own.persisted}
         if len(self.pool.members) > planes.ENOUGH:
             keys |= self.pool.keys
@@ -82,6 +83,12 @@ class _Check:
             one = self._difference(key, found)
             if one is not None:
                 yield one
+
+    def _note_lost(self) -> None:
+        """Note what the last snapshot could read and this one cannot."""
+        for name, why in self.own.unreadable.items() if self.before else ():
+            if self.before and name not in self.before.unreadable:
+                self.unknown.append(Unknown(name, why, "as in the last snapshot", ""))
 
     def _by_key(self) -> dict[str, tuple[Rule, ...]]:
         """Return the rules of each key; a key that is named itself is left out of patterns."""
