@@ -6,7 +6,7 @@ import ast
 from pathlib import Path
 
 _FOLDER = Path(__file__).parent / "facts"
-_MODULES = ("root", "sysctls", "machine", "storage", "software", "saved", "snapshot")
+_MODULES = ("root", "sysctls", "machine", "virtual", "storage", "software", "saved", "snapshot")
 """In this order each one finds what it uses above itself."""
 
 _HEAD = '''#!/usr/bin/env python3

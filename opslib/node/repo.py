@@ -9,7 +9,8 @@ from pathlib import Path
 
 from opslib.core.errors import InputError, OpslibError, Problems
 from opslib.core.model import Origin, Revision
-from opslib.node.baseline import KIND, SHIPPED, Baseline, read_baselines
+from opslib.node.baseline import KIND, SHIPPED, Baseline
+from opslib.node.documents import read_baselines
 from opslib.node.facts.snapshot import SNAPSHOT
 from opslib.node.model import Difference, NodeCheck, Snapshot, Told
 from opslib.node.snapshots import is_snapshot, read_snapshot

@@ -8,7 +8,8 @@ import time
 import pytest
 
 from opslib.core.errors import InputError
-from opslib.node.baseline import Baseline, read_baselines
+from opslib.node.baseline import Baseline
+from opslib.node.documents import read_baselines
 from opslib.node.inherit import fitting, resolve
 from opslib.node.repo import from_texts, shipped
 

@@ -110,8 +110,8 @@ def test_equal_systemd_detect_virt(here: Dict) -> None:
 
 def test_the_guess_without_systemd() -> None:
     """Without the program the files say that this is a machine, or a virtual one."""
-    from opslib.node.facts.machine import _vm
     from opslib.node.facts.root import Root
+    from opslib.node.facts.virtual import _vm
 
     told = _run("systemd-detect-virt", "--vm").strip()
     assert (_vm(Root()) == "none") == (told == "none")

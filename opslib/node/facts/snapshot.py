@@ -18,6 +18,7 @@ from opslib.node.facts.saved import Saved
 from opslib.node.facts.software import software
 from opslib.node.facts.storage import storage
 from opslib.node.facts.sysctls import running_sysctls
+from opslib.node.facts.virtual import virtualization
 
 API_VERSION, SNAPSHOT = "opslib.dev/v1", "NodeSnapshot"
 _SECTIONS = ("persisted", "running", "unreadable")
@@ -31,7 +32,7 @@ def take(prefix: str = "/", name: str = "", pool: str = "") -> dict[str, object]
     ``unreadable`` maps keys, or prefixes that end in "/", to why.
     """
     root = Root(prefix)
-    for part in (running_sysctls, machine, storage, software):
+    for part in (running_sysctls, machine, virtualization, storage, software):
         part(root)
     root.missing()
     saved = Saved(root).all()
