@@ -17,6 +17,7 @@ from opslib.cli import (
     approve,
     demo,
     driftacts,
+    node,
     notify,
     plan,
     records_more,
@@ -67,6 +68,7 @@ app.command("check")(plan.check)
 app.command("watch")(watch.watch)
 app.add_typer(driftacts.app, name="drift")
 app.add_typer(rollout.app, name="rollout")
+app.add_typer(node.app, name="node")
 app.command("run")(run_verb.run)
 app.add_typer(records_more.app, name="records")
 seal_files.register(seal.app)
