@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import multiprocessing
 import os
 import shutil
 import signal
@@ -56,6 +57,9 @@ def _own_state() -> Iterator[None]:
         # What killed programs leave behind goes at the end.
         patch.setenv("TMPDIR", str(temporary))
         patch.setattr(tempfile, "tempdir", str(temporary))
+        # multiprocessing would remove a folder of its own when this process ends: after that.
+        config = multiprocessing.current_process()._config  # type: ignore[attr-defined]
+        config.setdefault("tempdir", tempfile.mkdtemp(prefix="pymp-"))
         with _ended_by_sigterm():
             yield
     _clear(mine)
