@@ -26,6 +26,8 @@ from opslib.sandbox.cluster import Status
 from .parts import USER_AGENT, Asked, Bench, Entry, audited, leaves, named, overhear
 from .racing import MOMENTS, Ambush, History, SecondWriter
 
+pytestmark = pytest.mark.timeout(600)  # several times what it takes at rest
+
 RACES = 1000
 LANES = 4
 OBJECTS, FRESH = 18, 2
