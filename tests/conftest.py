@@ -136,7 +136,7 @@ def sandbox(_own_state: None) -> Iterator[Status]:
 def namespace(sandbox: Status) -> Iterator[str]:
     """Create a namespace of a unique name; it is deleted afterwards, nobody waits for that."""
     name = f"t-{uuid.uuid4().hex[:10]}"
-    cluster.make_namespace(sandbox.name, name)
+    cluster.make_namespace(sandbox.name, name, timeout=120)
     yield name
     with cluster.api(sandbox.name) as api:
         api.send("DELETE", f"/api/v1/namespaces/{name}")

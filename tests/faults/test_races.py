@@ -244,7 +244,7 @@ def lanes(sandbox: Status) -> Iterator[list[Lane]]:
     made = []
     for number in range(LANES):
         name = f"race-{uuid.uuid4().hex[:8]}"
-        sandboxes.make_namespace(sandbox.name, name)
+        sandboxes.make_namespace(sandbox.name, name, timeout=120)
         plural = ("configmaps", "services")[number % 2]
         made.append(Lane(sandbox, name, seed + 10 * number, plural))
     yield made

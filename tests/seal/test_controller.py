@@ -48,7 +48,7 @@ def controller(
 ) -> Iterator[Running]:
     """Run the controller in a namespace of its own, which is deleted afterwards."""
     name = f"t-{uuid.uuid4().hex[:10]}"
-    sandboxes.make_namespace(sandbox.name, name)
+    sandboxes.make_namespace(sandbox.name, name, timeout=120)
     kubeconfig = sandboxes.environment(sandbox.name)["KUBECONFIG"]
     try:
         with running(server, kubeconfig, name, tmp_path_factory.mktemp("controller")) as one:
