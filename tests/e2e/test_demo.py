@@ -17,6 +17,8 @@ from opslib.reconcile.prune import apply_managers
 from opslib.sandbox import cluster as sandboxes
 from opslib.sandbox.binaries import kubectl
 
+pytestmark = pytest.mark.timeout(600)  # several times what it takes at rest
+
 PROJECT = Path(__file__).parents[2]
 
 

@@ -94,7 +94,7 @@ def controller(
 ) -> Iterator[Running]:
     """Run the controller in a namespace of its own, which is deleted afterwards."""
     name = f"t-{uuid.uuid4().hex[:10]}"
-    sandboxes.make_namespace(sandbox.name, name)
+    sandboxes.make_namespace(sandbox.name, name, timeout=120)
     try:
         folder = tmp_path_factory.mktemp("controller")
         with defined(server), running(sandbox.name, server, name, folder) as one:

@@ -45,7 +45,7 @@ DAY = timedelta(days=1)
 def _home(sandbox: Status, server: Cluster) -> Iterator[str]:
     """Make a namespace for a controller, which goes with it."""
     name = f"t-{uuid.uuid4().hex[:10]}"
-    sandboxes.make_namespace(sandbox.name, name)
+    sandboxes.make_namespace(sandbox.name, name, timeout=120)
     try:
         yield name
     finally:
