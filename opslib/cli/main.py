@@ -15,6 +15,7 @@ import typer
 from opslib import __version__
 from opslib.cli import (
     approve,
+    bench,
     demo,
     driftacts,
     notify,
@@ -71,6 +72,7 @@ app.add_typer(records_more.app, name="records")
 seal_files.register(seal.app)
 seal_repo.register(seal.app)
 app.add_typer(seal.app, name="seal")
+app.add_typer(bench.app, name="bench")
 app.add_typer(schedule.app, name="schedule")
 app.add_typer(notify.app, name="notify")
 app.command("approve")(approve.approve)
