@@ -14,8 +14,40 @@ UNREADABLE = "unreadable"
 _ESCAPE = re.compile(r"\\([0-7]{3})")
 
 # /sys/block/<disk>/stat, https://docs.kernel.org/block/stat.html : flushes since Linux 5.5.
-_STAT = ["reads", "reads_merged", "read_sectors", "read_ms", "writes", "writes_merged", "write_sectors", "write_ms", "in_flight", "busy_ms", "queue_ms", "discards", "discards_merged", "discard_sectors", "discard_ms", "flushes", "flush_ms"]
-_QUEUE = ["scheduler", "write_cache", "fua", "rotational", "nr_requests", "wbt_lat_usec", "nomerges", "io_poll", "logical_block_size", "physical_block_size", "max_sectors_kb", "stable_writes", "discard_max_bytes"]
+_STAT = [
+    "reads",
+    "reads_merged",
+    "read_sectors",
+    "read_ms",
+    "writes",
+    "writes_merged",
+    "write_sectors",
+    "write_ms",
+    "in_flight",
+    "busy_ms",
+    "queue_ms",
+    "discards",
+    "discards_merged",
+    "discard_sectors",
+    "discard_ms",
+    "flushes",
+    "flush_ms",
+]
+_QUEUE = [
+    "scheduler",
+    "write_cache",
+    "fua",
+    "rotational",
+    "nr_requests",
+    "wbt_lat_usec",
+    "nomerges",
+    "io_poll",
+    "logical_block_size",
+    "physical_block_size",
+    "max_sectors_kb",
+    "stable_writes",
+    "discard_max_bytes",
+]
 
 
 def read_text(path: str, limit: int = 65536) -> Optional[str]:
