@@ -70,9 +70,7 @@ def cpu() -> Dict[str, Any]:
     """Return how many CPUs there are, which this process may use, and how they are driven."""
     base = "/sys/devices/system/cpu"
     model = re.search(r"^model name\s*:\s*(.*)", read_text("/proc/cpuinfo") or "", re.M)
-    allowed = re.search(
-        r"^Cpus_allowed_list:\s*(\S+)", read_text("/proc/self/status") or "", re.M
-    )
+    allowed = re.search(r"^Cpus_allowed_list:\s*(\S+)", read_text("/proc/self/status") or "", re.M)
     total = counters.cpu()
     spent = sum(total.values()) if total else 0
     online = _said(f"{base}/online")
@@ -208,5 +206,3 @@ def of_place(where: place.Place) -> Dict[str, Any]:
         "layers": [{"name": one.name, "kind": one.kind} for one in where.layers],
         "disks": list(where.disks),
     }
-
-

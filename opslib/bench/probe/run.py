@@ -103,11 +103,7 @@ class _Run:
             made.failed(f"the disk refused a write: {error.strerror}")
         finally:
             log.close()
-        made.note(ended=stamp(), preallocated=log.preallocated, cuts=log.cuts)
-        if self.stop.signal:
-            name = signal.Signals(self.stop.signal).name
-            made.failed(f"stopped by {name}", signum=self.stop.signal)
-        return made.done()
+        return ended(made, log, self.stop)
 
     def _blocks(self, log: wal.Log, rows: wal.Rows) -> None:
         left = self.settings.seconds
@@ -124,6 +120,14 @@ class _Run:
     def _block(self, log: wal.Log, rows: wal.Rows, seconds: float) -> None:
         rows.count = 0
         wal.burst(log, rows, time.perf_counter_ns() + int(seconds * 1e9), self.stop.at)
+
+
+def ended(made: result.Maker, log: wal.Log, stop: wal.Stop) -> result.Result:
+    """Return the result, marked as partial where a signal ended the run."""
+    made.note(ended=stamp(), preallocated=log.preallocated, cuts=log.cuts)
+    if stop.signal:
+        made.failed(f"stopped by {signal.Signals(stop.signal).name}", signum=stop.signal)
+    return made.done()
 
 
 def columns(rows: wal.Rows) -> List[array[int]]:
