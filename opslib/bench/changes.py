@@ -8,6 +8,7 @@ a change counts from 1.5 times on. Own code: `ruptures` needs scipy (110 MB) for
 
 from __future__ import annotations
 
+import itertools
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -146,7 +147,7 @@ def _levels(values: Series) -> Series:
     """Return for each window the median of the part that it is in."""
     starts = [*segments(values), len(values)]
     out = np.empty(len(values))
-    for first, last in zip(starts, starts[1:], strict=False):
+    for first, last in itertools.pairwise(starts):
         out[first:last] = np.median(values[first:last])
     return out
 
@@ -238,3 +239,11 @@ def _moved(
         pairs.append(float(np.median(known)))
     before, after = pairs
     return before, after, after - before >= least and after >= times * before
+
+
+def own_cpu(run: Result) -> float | None:
+    """Return what a run cost in percent of one CPU, the mean over its windows."""
+    told = [(one.get("own_cpu_percent"), one.get("seconds")) for one in run.document["blocks"]]
+    known = [(float(cost), float(time)) for cost, time in told if cost is not None and time]
+    whole = sum(time for _, time in known)
+    return round(sum(cost * time for cost, time in known) / whole, 3) if whole else None

@@ -1,6 +1,6 @@
 """A running etcd's own metrics over the time of a probe, laid over what the probe saw.
 
-https://etcd.io/docs/latest/metrics/ . The buckets of wal_fsync start at 1 ms and double, so below 1 ms
+https://etcd.io/docs/latest/metrics/ . The buckets of wal_fsync start at 1 ms and double: below it
 etcd itself knows nothing, and a quantile is known as the bucket that it is in.
 """
 

@@ -197,7 +197,8 @@ def sweep(
     """Run a pattern at each depth for ``seconds`` on a file of ``size`` bytes.
 
     ``state``: "overwrite" writes the file once before; "fresh" gives each depth a new one. All
-    files are removed. Raises InputError for bad input and a missing fio, OpslibError where fio fails.
+    files are removed. Raises InputError for bad input and where fio is missing, OpslibError where
+    it fails.
     """
     _check(pattern, depths, state)
     program()

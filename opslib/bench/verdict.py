@@ -10,7 +10,8 @@ from typing import Any
 
 import numpy as np
 
-from opslib.bench import limits, special
+from opslib.bench import arrivals, limits, special
+from opslib.bench.arrivals import AtRate
 from opslib.bench.limits import Limit
 from opslib.bench.probe import honesty
 from opslib.bench.probe.result import Result
@@ -65,6 +66,7 @@ class Verdict:
     quantiles: tuple[Interval, ...]
     findings: tuple[honesty.Finding, ...]
     seconds: float
+    rates: tuple[AtRate, ...] = ()
 
     def as_dict(self) -> dict[str, Any]:
         return {
@@ -73,13 +75,23 @@ class Verdict:
             "seconds": round(self.seconds, 1),
             "numbers": [one.as_dict() for one in self.numbers],
             "quantiles_ms": [one.as_dict() for one in self.quantiles],
+            "service_p99_ms": finite(self.numbers[0].point),
+            "requests": [one.as_dict() for one in self.rates],
             "findings": [one.as_dict() for one in self.findings],
             "guideline": limits.GUIDELINE,
         }
 
 
-def judge(runs: Sequence[Result], p99_ms: float = limits.P99.value) -> Verdict:
-    """Judge one or more runs of one disk together: their samples are pooled, not their p99s."""
+def judge(
+    runs: Sequence[Result],
+    p99_ms: float = limits.P99.value,
+    *,
+    rates: Sequence[float] = arrivals.RATES,
+) -> Verdict:
+    """Judge one or more runs of one disk together: their samples are pooled, not their p99s.
+
+    ``rates``: requests a second, for each of which the latency of a request is replayed.
+    """
     series = pooled(runs)
     seconds = sum(measured_seconds(run) for run in runs)
     found = tuple(dict.fromkeys(one for run in runs for one in honesty.findings(run)))
@@ -91,7 +103,15 @@ def judge(runs: Sequence[Result], p99_ms: float = limits.P99.value) -> Verdict:
         stalls(runs, limits.ELECTION_NS, limits.ELECTION, 86400, seconds),
     )
     answer, why = _together(numbers, found, len(series))
-    return Verdict(answer, why, numbers, quantiles, found, seconds)
+    replayed = (arrivals.replay(_service(runs), rate) for rate in rates)
+    at_rates = tuple(one for one in replayed if one)
+    return Verdict(answer, why, numbers, quantiles, found, seconds, at_rates)
+
+
+def _service(runs: Sequence[Result]) -> Series:
+    """Return what each batch of etcd waits for, in ms: its write and its fdatasync."""
+    writes = [np.asarray(run.columns["write_ns"], dtype=np.float64) for run in runs]
+    return pooled(runs) + (np.concatenate(writes) / 1e6 if writes else 0)
 
 
 def pooled(runs: Sequence[Result]) -> Series:

@@ -12,6 +12,7 @@ from opslib.cli.common import Json, bar, emit, say, seconds
 from opslib.core.errors import InputError
 
 if TYPE_CHECKING:
+    from opslib.bench.etcd import Metrics as EtcdMetrics
     from opslib.bench.probe.result import Result
     from opslib.bench.probe.run import Tell
     from opslib.view.progress import Bar
@@ -24,6 +25,9 @@ AnyFilesystem = Annotated[
     bool, typer.Option("--any-filesystem", help="Measure memory and overlays too; never a pass.")
 ]
 Check = Annotated[bool, typer.Option("--check", help="Exit with 1 unless the verdict is pass.")]
+Metrics = Annotated[
+    str, typer.Option("--metrics", help="Address of a running etcd's metrics, to lay over it.")
+]
 
 
 @app.command()
@@ -32,24 +36,35 @@ def disk(
     lasting: Annotated[
         str, typer.Option("--seconds", help="How long, such as 60, 5m or 1h.")
     ] = "60",
-    size: Annotated[int, typer.Option("--size", min=1, max=1 << 20, help="Bytes a record.")] = 2300,
+    size: Annotated[
+        int | None,
+        typer.Option(
+            "--size", min=1, max=1 << 20, help="Bytes of a record; default: 2300, or that etcd's."
+        ),
+    ] = None,
     block: Annotated[str, typer.Option("--block", help="Length of a block.")] = "10s",
     pause: Annotated[str, typer.Option("--pause", help="Pause between blocks.")] = "0s",
     warmup: Annotated[str, typer.Option("--warmup", help="Not counted at the start.")] = "5s",
     limit: Annotated[float, typer.Option("--p99-ms", min=0.001, help="Limit of the p99.")] = 10.0,
     out_file: Out = None,
     any_filesystem: AnyFilesystem = False,
+    metrics: Metrics = "",
     check: Check = False,
     as_json: Json = False,
 ) -> int:
-    """Write as etcd's log does, keep every latency, and judge them."""
+    """Write as etcd's log does, keep every latency, and judge them.
+
+    With --metrics the records get the size of that etcd's own, unless --size says another.
+    """
+    from opslib.bench import etcd
     from opslib.bench.probe import result, run, wal
 
     if out_file:
         result.writable(str(out_file))
+    before = etcd.fetch(metrics) if metrics else None
     settings = wal.Settings(
         seconds=_positive(lasting, "--seconds"),
-        record=size,
+        record=size or (before.record_bytes if before else None) or wal.RECORD,
         block_seconds=_positive(block, "--block"),
         pause_seconds=seconds(pause),
         warmup_seconds=seconds(warmup),
@@ -61,8 +76,9 @@ def disk(
     if out_file:
         result.write(str(out_file), made)
         say(f"written: {out_file}")
-    code = _judged([made], limit, check=check, as_json=as_json)
-    return code if made.complete else 128 + int(made.document.get("signal") or 0) or 1
+    beside = etcd.fetch(metrics).minus(before) if before else None
+    code = _judged([made], limit, check=check, as_json=as_json, beside=beside)
+    return code if made.complete else _code(made)
 
 
 def _positive(text: str, name: str) -> float:
@@ -81,9 +97,17 @@ def _teller(progress: Bar) -> Tell:
     return tell
 
 
-def _judged(runs: Sequence[Result], limit: float, *, check: bool, as_json: bool) -> int:
-    from opslib.bench.verdict import Answer, judge
-    from opslib.view.bench import verdict_text
+def _judged(
+    runs: Sequence[Result],
+    limit: float,
+    *,
+    check: bool,
+    as_json: bool,
+    beside: EtcdMetrics | None = None,
+) -> int:
+    from opslib.bench.etcd import overlay
+    from opslib.bench.verdict import Answer, judge, pooled
+    from opslib.view.bench import overlay_text, verdict_text
 
     verdict = judge(runs, limit)
     documents = [run.document for run in runs]
@@ -91,7 +115,15 @@ def _judged(runs: Sequence[Result], limit: float, *, check: bool, as_json: bool)
         "verdict": verdict.as_dict(),
         "runs": [{**one, "blocks": len(one["blocks"])} for one in documents],
     }
-    emit(document, verdict_text(verdict, documents), as_json=as_json)
+    text = verdict_text(verdict, documents)
+    if beside and beside.wal.count and runs[0].samples:
+        laid = overlay(pooled(runs), beside.wal)
+        document["etcd"] = {**laid.as_dict(), **beside.counters}
+        text = f"{text}\n\n{overlay_text(laid, beside)}"
+    elif beside:
+        document["etcd"] = None
+        text = f"{text}\n\netcd wrote nothing meanwhile: there is nothing to lay over it"
+    emit(document, text, as_json=as_json)
     return 1 if check and verdict.answer is not Answer.PASS else 0
 
 
@@ -144,3 +176,189 @@ def portable(
 
     pack.write(out_file)
     say(f"written: {out_file}; on the server: python3 {out_file.name} disk --dir DIR --out FILE")
+
+
+@app.command()
+def watch(
+    folder: Dir = Path(),
+    lasting: Annotated[str, typer.Option("--for", help="How long, such as 1h or 1d.")] = "1h",
+    rate: Annotated[
+        float, typer.Option("--rate", min=0.1, max=200, help="Records a second.")
+    ] = 10.0,
+    window: Annotated[str, typer.Option("--window", help="Length of a window.")] = "10s",
+    size: Annotated[int, typer.Option("--size", min=1, max=1 << 20, help="Bytes a record.")] = 2300,
+    out_file: Out = None,
+    any_filesystem: AnyFilesystem = False,
+    as_json: Json = False,
+) -> int:
+    """Watch a disk at a low rate: when it became slow, and whether it was this machine itself."""
+    from opslib.bench.probe import result
+    from opslib.bench.probe import watch as probe
+
+    if out_file:
+        result.writable(str(out_file))
+    settings = probe.Settings(
+        seconds=_positive(lasting, "--for"),
+        rate=rate,
+        window=_positive(window, "--window"),
+        record=size,
+    )
+    with bar() as progress:
+        made = probe.watch(
+            str(folder), settings, any_filesystem=any_filesystem, tell=_teller(progress)
+        )
+    if out_file:
+        result.write(str(out_file), made)
+        say(f"written: {out_file}")
+    _told(made, as_json=as_json)
+    return _code(made)
+
+
+def _told(made: Result, *, as_json: bool) -> None:
+    from opslib.bench import changes
+    from opslib.view.bench import watch_text
+
+    found = changes.episodes(made)
+    document = {
+        "episodes": [one.as_dict() for one in found],
+        "windows": len(made.document["blocks"]),
+        "own_cpu_percent": changes.own_cpu(made),
+        "complete": made.complete,
+    }
+    emit(document, watch_text(found, made.document), as_json=as_json)
+
+
+def _code(made: Result) -> int:
+    return 0 if made.complete else 128 + int(made.document.get("signal") or 0) or 1
+
+
+@app.command()
+def episodes(
+    file: Annotated[Path, typer.Argument(help="Result file of a watch, or of a long disk run.")],
+    as_json: Json = False,
+) -> None:
+    """Say of a result file when the disk was slower than usual, and whose doing it was."""
+    _told(_read([file])[0], as_json=as_json)
+
+
+@app.command()
+def storm(
+    folder: Dir = Path(),
+    pulls: Annotated[str, typer.Option("--pulls", help="Pulls at once.")] = "1,5,20,50",
+    phase: Annotated[str, typer.Option("--phase", help="Length of one phase.")] = "20s",
+    rounds: Annotated[int, typer.Option("--rounds", min=1, max=100, help="Times each.")] = 2,
+    layer: Annotated[int, typer.Option("--layer-mb", min=1, max=4096, help="Size a layer.")] = 32,
+    rate: Annotated[float, typer.Option("--mb-per-second", min=0.1, help="Of one pull.")] = 25.0,
+    limit: Annotated[float, typer.Option("--p99-ms", min=0.001, help="Limit of the p99.")] = 10.0,
+    out_file: Out = None,
+    any_filesystem: AnyFilesystem = False,
+    as_json: Json = False,
+) -> int:
+    """Measure the log beside image pulls: how many at once keep the verdict."""
+    from opslib.bench import pulls as pulling
+    from opslib.bench.probe import result
+    from opslib.bench.probe import storm as probe
+    from opslib.view.bench import storm_text
+
+    if out_file:
+        result.writable(str(out_file))
+    settings = probe.Settings(
+        pulls=_numbers(pulls, "--pulls", 500),
+        phase_seconds=_positive(phase, "--phase"),
+        rounds=rounds,
+        layer=layer << 20,
+        rate=rate * 1e6,
+    )
+    with bar() as progress:
+        made = probe.storm(
+            str(folder), settings, any_filesystem=any_filesystem, tell=_teller(progress)
+        )
+    if out_file:
+        result.write(str(out_file), made)
+    found = pulling.judge(made, limit)
+    emit(found.as_dict(), storm_text(found), as_json=as_json)
+    return _code(made)
+
+
+def _numbers(text: str, name: str, most: int) -> tuple[int, ...]:
+    words = [word.strip() for word in text.split(",") if word.strip()]
+    if not words or not all(word.isdigit() and 0 < int(word) <= most for word in words):
+        raise InputError(
+            f"{name} {text!r} is no list of numbers", where=name, expected=f"1 to {most}, by commas"
+        )
+    return tuple(dict.fromkeys(int(word) for word in words))
+
+
+@app.command()
+def network(
+    targets: Annotated[list[str], typer.Argument(help="host:port, one or more.")],
+    count: Annotated[int, typer.Option("--count", min=1, max=1_000_000, help="Of each.")] = 100,
+    interval: Annotated[str, typer.Option("--interval", help="Between two rounds.")] = "100ms",
+    timeout: Annotated[str, typer.Option("--timeout", help="Lost after.")] = "3s",
+    out_file: Out = None,
+    as_json: Json = False,
+) -> int:
+    """Measure round trips to peers by TCP connect, and what they ask of etcd's settings."""
+    from opslib.bench import network as trips
+    from opslib.bench.probe import network as probe
+    from opslib.bench.probe import result
+    from opslib.view.bench import network_text
+
+    if out_file:
+        result.writable(str(out_file))
+    settings = probe.Settings(count, seconds(interval), _positive(timeout, "--timeout"))
+    with bar() as progress:
+        made = probe.measure(targets, settings, tell=_teller(progress))
+    if out_file:
+        result.write(str(out_file), made)
+    found = trips.summaries(made)
+    emit([one.as_dict() for one in found], network_text(found), as_json=as_json)
+    return _code(made)
+
+
+@app.command()
+def fio(
+    folder: Dir = Path(),
+    pattern: Annotated[
+        str, typer.Option("--pattern", help="randread, randwrite, read or write.")
+    ] = "randread",
+    depths: Annotated[
+        str, typer.Option("--depths", help="Queue depths.")
+    ] = "1,2,4,8,16,32,64,128,256",
+    lasting: Annotated[str, typer.Option("--seconds", help="Of each depth.")] = "5",
+    size: Annotated[int, typer.Option("--size-mb", min=1, max=1 << 20, help="Of the file.")] = 256,
+    block: Annotated[int, typer.Option("--block-size", min=512, help="Bytes of an I/O.")] = 4096,
+    state: Annotated[str, typer.Option("--file", help="fresh or overwrite.")] = "overwrite",
+    any_filesystem: AnyFilesystem = False,
+    as_json: Json = False,
+) -> None:
+    """Sweep queue depths with fio and find the knee: beyond it, depth buys latency only."""
+    from opslib.bench import fio as runs
+    from opslib.view.bench import sweep_text
+
+    with bar() as progress:
+        found = runs.sweep(
+            str(folder),
+            pattern,
+            depths=_numbers(depths, "--depths", 4096),
+            seconds=_positive(lasting, "--seconds"),
+            size=size << 20,
+            block=block,
+            state=state,
+            any_filesystem=any_filesystem,
+            progress=progress,
+        )
+    emit(found.as_dict(), sweep_text(found), as_json=as_json)
+
+
+@app.command()
+def facts(folder: Dir = Path(), as_json: Json = False) -> None:
+    """Say what this machine is and what lies under a folder, without root."""
+    import json
+
+    from opslib.bench.probe import facts as machine
+    from opslib.bench.probe import place
+
+    where = place.look(str(folder))
+    document = {"place": machine.of_place(where), "facts": machine.read(where)}
+    emit(document, json.dumps(document, indent=2, sort_keys=True), as_json=as_json)

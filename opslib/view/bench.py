@@ -7,7 +7,12 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from opslib.bench import limits
+from opslib.bench.changes import Episode
 from opslib.bench.compare import Comparison
+from opslib.bench.etcd import Metrics, Overlay
+from opslib.bench.fio import Sweep
+from opslib.bench.network import SOURCE, Trips
+from opslib.bench.pulls import SETTING, Storm
 from opslib.bench.verdict import Answer, Judged, Verdict
 from opslib.core.clock import human_seconds
 from opslib.view.text import clean, columns, styled
@@ -21,6 +26,7 @@ def verdict_text(verdict: Verdict, places: Sequence[Mapping[str, Any]]) -> str:
     lines = [f"{answer}: {clean(verdict.why)}", ""]
     lines += columns([_judged(one) for one in verdict.numbers], indent="  ")
     lines += ["", *columns([_quantile(one.as_dict()) for one in verdict.quantiles], indent="  ")]
+    lines += ["", *_requests(verdict)] if verdict.rates else []
     lines += [""] if verdict.findings else []
     for one in verdict.findings:
         lines.append(f"  {'not believed' if one.grave else 'note'}: {clean(one.what)}")
@@ -28,6 +34,12 @@ def verdict_text(verdict: Verdict, places: Sequence[Mapping[str, Any]]) -> str:
     lines += [f"  {limits.GUIDELINE}"]
     lines += [f"  {one.limit.name}: {one.limit.source}" for one in verdict.numbers]
     return "\n".join(lines)
+
+
+def _requests(verdict: Verdict) -> list[str]:
+    service = f"  service p99 {_number(verdict.numbers[0].point)} ms; request p99 "
+    at = (f"{_number(one.p99)} ms at {one.rate:g}/s" for one in verdict.rates)
+    return [service + ", ".join(at) + " (arriving at random, committed in groups)"]
 
 
 def _judged(one: Judged) -> tuple[str, ...]:
@@ -98,4 +110,107 @@ def comparison_text(found: Comparison) -> str:
     lines += columns(rows, indent="  ")
     lines += ["", f"  margin {found.margin:g}, level {found.level:g}, both quantiles together"]
     lines += [f"  note: {clean(one)}" for one in found.warnings]
+    return "\n".join(lines)
+
+
+def watch_text(found: Sequence[Episode], documents: Mapping[str, Any]) -> str:
+    """Return when a disk was slower than usual, and whose doing it was."""
+    seen = len(documents["blocks"])
+    if not found:
+        return f"no time of 1.5 times the usual latency in {seen} windows"
+    rows = [
+        (
+            one.onset_utc[:19],
+            f"{human_seconds(one.end - one.onset)}",
+            f"{one.ratio:.1f} times slower",
+            one.cause,
+            one.evidence,
+        )
+        for one in found
+    ]
+    return "\n".join([f"{len(found)} in {seen} windows:", *columns(rows, indent="  ")])
+
+
+def network_text(found: Sequence[Trips]) -> str:
+    """Return round trips per target and what they ask of etcd's settings."""
+    rows: list[tuple[str, ...]] = [
+        ("target", "min", "p50", "p99", "jitter", "kernel's p50", "lost", "heartbeat/election")
+    ]
+    rows += [
+        (
+            clean(f"{one.target} ({one.address})"),
+            *(f"{_number(ms)} ms" for ms in (one.shortest, one.p50, one.p99, one.jitter)),
+            "?" if math.isnan(one.kernel_p50) else f"{_number(one.kernel_p50)} ms",
+            f"{one.lost} of {one.count}",
+            f"{one.heartbeat_ms:g}/{one.election_ms:g} ms" if one.count > one.lost else "?",
+        )
+        for one in found
+    ]
+    return "\n".join([*columns(rows), "", f"  {SOURCE}"])
+
+
+def storm_text(found: Storm) -> str:
+    """Return the log's p99 beside image pulls, and how many at once keep the verdict."""
+    rows = [("pulls", "p99", "interval", "verdict", "to no pulls")]
+    for one in found.levels:
+        told = one.p99
+        ratio = one.uplift
+        rows.append(
+            (
+                str(one.pulls),
+                f"{_number(told.point)} ms",
+                f"[{_number(told.low)}, {_number(told.high)}]",
+                str(one.answer),
+                f"{_number(ratio.point)} times [{_number(ratio.low)}, {_number(ratio.high)}]"
+                if ratio
+                else "",
+            )
+        )
+    most = found.most_pulls
+    first = (
+        "the log fails without any pull"
+        if most is None
+        else f"maxParallelImagePulls up to {most} keeps the verdict"
+    )
+    return "\n".join([first, "", *columns(rows, indent="  "), "", f"  {SETTING}"])
+
+
+def sweep_text(found: Sweep) -> str:
+    """Return a sweep over queue depths, the knee first."""
+    direct = "direct" if found.direct else "through the page cache"
+    rows = [("depth", "IOPS", "MB/s", "mean", "p99")]
+    for one in found.points:
+        lat = one.latency
+        rows.append(
+            (
+                f"{one.depth}{' <- knee' if one.depth == found.knee else ''}",
+                f"{lat.iops:,.0f}",
+                f"{lat.mb_per_second:,.1f}",
+                f"{_number(lat.mean)} ms",
+                f"{_number(lat.percentiles.get(99.0))} ms",
+            )
+        )
+    head = f"{found.pattern}, {found.state} file, {found.engine}, {direct}: knee at {found.knee}"
+    return "\n".join([head, "", *columns(rows, indent="  ")])
+
+
+def overlay_text(found: Overlay, during: Metrics) -> str:
+    """Return a probe beside an etcd, at its buckets."""
+    rows = [("up to", "probe", "etcd")]
+    rows += [
+        (f"{ms:g} ms", f"{100 * a:.1f} %", f"{100 * b:.1f} %")
+        for ms, a, b in zip(found.bounds_ms, found.probe, found.etcd, strict=True)
+    ]
+    low, high = (1000 * one for one in during.backend.within(0.99))
+    lines = [
+        (
+            f"largest gap {100 * found.largest_gap:.1f} points, means {found.mean_ratio:.2f} to 1, "
+            f"over {found.fsyncs} fsyncs of etcd"
+        ),
+        "",
+        *columns(rows, indent="  "),
+        "",
+        f"  etcd's backend commit p99: {_number(low)} to {_number(high)} ms",
+    ]
+    lines += [f"  etcd's {k.replace('_', ' ')}: {v:,.0f}" for k, v in during.counters.items()]
     return "\n".join(lines)

@@ -18,8 +18,15 @@ from typing import Any, Dict, List
 from opslib.bench.probe import counters, device, place, virt
 from opslib.bench.probe.device import UNREADABLE, read_text
 
-_VM = ("swappiness", "dirty_ratio", "dirty_background_ratio", "dirty_bytes")
-_VM += ("dirty_background_bytes", "dirty_expire_centisecs", "dirty_writeback_centisecs")
+_VM = (
+    "swappiness",
+    "dirty_ratio",
+    "dirty_background_ratio",
+    "dirty_bytes",
+    "dirty_background_bytes",
+    "dirty_expire_centisecs",
+    "dirty_writeback_centisecs",
+)
 _JITTERS = 100
 
 

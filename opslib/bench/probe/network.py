@@ -35,7 +35,7 @@ class Target:
 
 @dataclass(frozen=True)
 class Settings:
-    """``count`` connects to each target, ``interval`` seconds apart, each of at most ``timeout``."""
+    """``count`` connects to each target, one each ``interval`` s, of at most ``timeout`` s."""
 
     count: int = 100
     interval: float = 0.1

@@ -151,7 +151,12 @@ def own_folder(place: Place) -> Iterator[str]:
     try:
         yield path
     finally:
-        shutil.rmtree(path, ignore_errors=True)
+        remove(path)
+
+
+def remove(path: str) -> None:
+    """Remove a folder of the probe with all that is in it; one that is gone is fine."""
+    shutil.rmtree(path, ignore_errors=True)
 
 
 def _clear_left(folder: str) -> None:
@@ -159,4 +164,4 @@ def _clear_left(folder: str) -> None:
     for entry in os.scandir(folder):
         own = entry.name.startswith(FILES) and entry.name[len(FILES) :].isdigit()
         if own and entry.is_dir(follow_symlinks=False) and entry.stat().st_uid == os.getuid():
-            shutil.rmtree(entry.path, ignore_errors=True)
+            remove(entry.path)

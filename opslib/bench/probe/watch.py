@@ -49,50 +49,54 @@ def watch(
         made.note(settings=settings.__dict__.copy())
         asked = stop or wal.Stop()
         with run.stoppable(asked), place.own_folder(where) as own:
-            log = wal.Log(own, settings.record, settings.segment)
-            try:
-                _windows(made, log, where, settings, tell, asked)
-            except OSError as error:
-                made.failed(f"the disk refused a write: {error.strerror}")
-            finally:
-                log.close()
-        return run.ended(made, log, asked)
+            return _Watch(where, settings, made, tell, asked).measured(own)
 
 
-def _windows(
-    made: result.Maker,
-    log: wal.Log,
-    where: place.Place,
-    settings: Settings,
-    tell: run.Tell,
-    stop: wal.Stop,
-) -> None:
-    rows = wal.Rows(int(settings.rate * settings.window * 2) + 16)
-    began = time.perf_counter()
-    before = counters.snapshot(where.disks)
-    number = 1
-    while not stop.signal:
-        until = began + min(number * settings.window, settings.seconds)
-        started = run.stamp()
-        _window(log, rows, until, settings.rate, stop)
-        after = counters.snapshot(where.disks)
-        made.block(rows.count, started, counters.between(before, after), run.columns(rows))
-        before = after
-        tell("watching", time.perf_counter() - began, settings.seconds)
-        number += 1
-        if time.perf_counter() >= began + settings.seconds - 1e-3:
-            return
+@dataclass(frozen=True)
+class _Watch:
+    """One watch: where, how, and who is told."""
 
+    where: place.Place
+    settings: Settings
+    made: result.Maker
+    tell: run.Tell
+    stop: wal.Stop
 
-def _window(log: wal.Log, rows: wal.Rows, until: float, rate: float, stop: wal.Stop) -> None:
-    rows.count = 0
-    while not stop.signal:
-        pause = random.uniform(0.5, 1.5) / rate  # noqa: S311  # not for secrecy
-        left = until - time.perf_counter()
-        time.sleep(max(0.0, min(pause, left)))
-        if left <= pause or rows.count >= rows.capacity - 2:
-            return
-        one(log, rows)
+    def measured(self, own: str) -> result.Result:
+        log = wal.Log(own, self.settings.record, self.settings.segment)
+        try:
+            self._windows(log)
+        except OSError as error:
+            self.made.failed(f"the disk refused a write: {error.strerror}")
+        finally:
+            log.close()
+        return run.ended(self.made, log, self.stop)
+
+    def _windows(self, log: wal.Log) -> None:
+        settings, disks = self.settings, self.where.disks
+        rows = wal.Rows(int(settings.rate * settings.window * 2) + 16)
+        began = time.perf_counter()
+        before = counters.snapshot(disks)
+        number, done = 1, 0.0
+        while done < settings.seconds - 1e-3 and not self.stop.signal:
+            started = run.stamp()
+            self._window(log, rows, began + min(number * settings.window, settings.seconds))
+            after = counters.snapshot(disks)
+            told = counters.between(before, after)
+            self.made.block(rows.count, started, told, run.columns(rows))
+            before, number = after, number + 1
+            done = time.perf_counter() - began
+            self.tell("watching", done, settings.seconds)
+
+    def _window(self, log: wal.Log, rows: wal.Rows, until: float) -> None:
+        rows.count = 0
+        while not self.stop.signal:
+            pause = random.uniform(0.5, 1.5) / self.settings.rate  # noqa: S311  # not for secrecy
+            left = until - time.perf_counter()
+            time.sleep(max(0.0, min(pause, left)))
+            if left <= pause or rows.count >= rows.capacity - 2:
+                return
+            one(log, rows)
 
 
 def one(log: wal.Log, rows: wal.Rows) -> None:
