@@ -19,7 +19,7 @@ import tempfile
 import time
 from base64 import b64encode
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -165,7 +165,8 @@ def _until_it_answers(port: int) -> None:
     end = time.monotonic() + 60
     while True:
         try:
-            put(http.client.HTTPConnection("127.0.0.1", port, timeout=5), b"v")
+            with closing(http.client.HTTPConnection("127.0.0.1", port, timeout=5)) as link:
+                put(link, b"v")
         except OSError:
             if time.monotonic() > end:
                 raise
@@ -191,8 +192,10 @@ def real_etcd(disk: Path, *, rounds: int, seconds: float) -> dict[str, Any]:
     """
     value = os.urandom(2000)
     took: list[Array] = []
-    with running_etcd(disk) as (host, port):
-        link = http.client.HTTPConnection(host, port, timeout=60)
+    with (
+        running_etcd(disk) as (host, port),
+        closing(http.client.HTTPConnection(host, port, timeout=60)) as link,
+    ):
         url = f"http://{host}:{port}/metrics"
         first = _written(url, link, value, seconds)
         (disk / "probe").mkdir()

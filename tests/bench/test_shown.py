@@ -56,7 +56,7 @@ def test_a_real_etcd_is_laid_over_the_probe(disk: Path) -> None:
 def test_fio_is_used_where_it_is_and_asked_for_where_not(
     disk: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    """A sweep has a point for each depth; without fio it is said how to get it, and nothing else."""
+    """A sweep has a point for each depth; without fio it is said how to get it."""
     if shutil.which("fio"):
         found = fio.sweep(str(disk), depths=(1, 8), seconds=1, size=8 << 20)
         print(found.as_dict())

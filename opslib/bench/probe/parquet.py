@@ -158,13 +158,11 @@ def _page(stream: IO[bytes], meta: Mapping[int, Any]) -> array[int]:
     packed = reader.data[reader.at :]
     unpacker = zlib.decompressobj(31)
     try:
-        plain = unpacker.decompress(packed, 8 * meta[5])
+        plain = unpacker.decompress(packed, 8 * meta[5] + 1)
     except zlib.error as error:
         raise Malformed("a column that cannot be unpacked") from error
-    if not unpacker.eof and unpacker.decompress(unpacker.unconsumed_tail, 1):
-        raise Malformed("a column longer than it says")
-    if head[1] != 0 or len(plain) != 8 * meta[5]:
-        raise Malformed("a column shorter than it says")
+    if head[1] != 0 or not unpacker.eof or len(plain) != 8 * meta[5]:
+        raise Malformed("a column of another length than it says")
     values = array("q")
     values.frombytes(plain)
     return _little(values)

@@ -8,6 +8,7 @@ run, whole and plausible.
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import tempfile
@@ -20,6 +21,8 @@ from opslib.bench.probe.thrift import Malformed
 from opslib.core.errors import InputError
 
 KEY = "opslib.bench"
+SUM = "opslib.bench.sha256"
+"""The sum of the document. Each column has one of its own in gzip: carried home is unharmed."""
 SCHEMA = "opslib.bench/1"
 PROBES = {
     "wal": wal.COLUMNS,
@@ -96,7 +99,8 @@ def write(path: str, run: Result) -> None:
         with os.fdopen(handle, "wb") as stream:
             writer = parquet.Writer(stream, tuple(run.columns))
             writer.write(run.columns)
-            writer.close({KEY: json.dumps(run.document, sort_keys=True)})
+            text = json.dumps(run.document, sort_keys=True)
+            writer.close({KEY: text, SUM: _sum(text)})
             stream.flush()
             os.fchmod(stream.fileno(), 0o644)
             os.fsync(stream.fileno())
@@ -134,6 +138,10 @@ def read(path: str) -> Result:
     return Result(document, columns, path)
 
 
+def _sum(text: str) -> str:
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
 def _wrong(path: str, why: str) -> InputError:
     return InputError(
         f"not a result of a probe: {why}",
@@ -145,6 +153,8 @@ def _wrong(path: str, why: str) -> InputError:
 def _document(path: str, notes: Dict[str, str]) -> Dict[str, Any]:
     if KEY not in notes:
         raise _wrong(path, "a Parquet file of something else")
+    if notes.get(SUM) != _sum(notes[KEY]):
+        raise _wrong(path, "its description was altered or damaged")
     try:
         document = json.loads(notes[KEY])
     except ValueError:

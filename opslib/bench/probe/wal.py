@@ -208,6 +208,7 @@ def burst(log: Log, rows: Rows, until: int, stop: List[int]) -> None:
             if after >= until or after >= stop[0]:
                 break
         rows.count = at
+        rows.kind[first:at] = array("b", bytes(at - first))
         log.wrote(at - first)
         if log.full:
             log.cut(rows)
