@@ -210,7 +210,9 @@ def _together(
         return Answer.INCONCLUSIVE, "nothing was measured"
     failed = [one for one in numbers if one.answer is Answer.FAIL]
     if failed:
-        return Answer.FAIL, ", ".join(one.limit.name for one in failed)
+        names = ", ".join(one.limit.name for one in failed)
+        waited = next((one.what for one in found if one.code == "cpu"), "")
+        return Answer.FAIL, f"{names}; {waited}" if waited else names
     grave = [one.what for one in found if one.grave]
     if grave:
         return Answer.INCONCLUSIVE, f"not believed: {grave[0]}"

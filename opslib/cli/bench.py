@@ -46,6 +46,9 @@ def disk(
     pause: Annotated[str, typer.Option("--pause", help="Pause between blocks.")] = "0s",
     warmup: Annotated[str, typer.Option("--warmup", help="Not counted at the start.")] = "5s",
     limit: Annotated[float, typer.Option("--p99-ms", min=0.001, help="Limit of the p99.")] = 10.0,
+    realtime: Annotated[
+        bool, typer.Option("--realtime", help="Leave out the wait for a CPU; needs root.")
+    ] = False,
     out_file: Out = None,
     any_filesystem: AnyFilesystem = False,
     metrics: Metrics = "",
@@ -68,6 +71,7 @@ def disk(
         block_seconds=_positive(block, "--block"),
         pause_seconds=seconds(pause),
         warmup_seconds=seconds(warmup),
+        realtime=realtime,
     )
     with bar() as progress:
         made = run.disk(

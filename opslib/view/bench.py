@@ -214,3 +214,12 @@ def overlay_text(found: Overlay, during: Metrics) -> str:
     ]
     lines += [f"  etcd's {k.replace('_', ' ')}: {v:,.0f}" for k, v in during.counters.items()]
     return "\n".join(lines)
+
+
+def answer(verdict: Verdict) -> None:
+    """Show a verdict in a notebook as one sentence that stands out."""
+    from opslib.view import show  # noqa: PLC0415  # pandas, which the verbs do without
+
+    moods: dict[Answer, show.Mood] = {Answer.PASS: "good", Answer.FAIL: "bad"}
+    sentence = f"{str(verdict.answer).upper()}: {clean(verdict.why)}"
+    show.say(sentence, moods.get(verdict.answer, "note"))

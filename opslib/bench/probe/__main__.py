@@ -42,6 +42,7 @@ def _parser() -> argparse.ArgumentParser:
     disk.add_argument("--pause", type=float, default=0.0, help="seconds between two blocks")
     disk.add_argument("--warmup", type=float, default=5.0, help="seconds that are not counted")
     disk.add_argument("--out", default="opslib-bench.parquet", help="result file to carry home")
+    disk.add_argument("--realtime", action="store_true", help="leave out the wait for a CPU")
     disk.add_argument("--any-filesystem", action="store_true", help="also memory and overlays")
     disk.set_defaults(do=_disk)
     machine = verbs.add_parser("facts", help="what this machine is, as JSON")
@@ -72,6 +73,7 @@ def _disk(options: argparse.Namespace) -> int:
         block_seconds=options.block,
         pause_seconds=options.pause,
         warmup_seconds=options.warmup,
+        realtime=options.realtime,
     )
     made = run.disk(options.dir, settings, any_filesystem=options.any_filesystem, tell=_tell)
     result.write(options.out, made)

@@ -28,6 +28,7 @@ def snapshot(disks: Tuple[str, ...]) -> Dict[str, Any]:
         "pressure_cpu": pressure("cpu"),
         "pressure_io": pressure("io"),
         "own_cpu_s": time.process_time(),
+        "own_wait_s": own_wait(),
         "own_written": own_written(),
         "disk": device.counters(disks) if disks else None,
     }
@@ -51,6 +52,15 @@ def own_written() -> Optional[int]:
     """Return the bytes that this process caused to be written to a disk."""
     found = re.search(r"^write_bytes: (\d+)", device.read_text("/proc/self/io") or "", re.M)
     return int(found.group(1)) if found else None
+
+
+def own_wait() -> Optional[float]:
+    """Return the seconds that this thread was ready and waited for a CPU.
+
+    https://docs.kernel.org/scheduler/sched-stats.html , /proc/<pid>/schedstat, the second number.
+    """
+    words = (device.read_text("/proc/thread-self/schedstat") or "").split()
+    return int(words[1]) / 1e9 if len(words) == 3 else None
 
 
 def throttled() -> Optional[int]:
@@ -90,6 +100,8 @@ def between(first: Mapping[str, Any], last: Mapping[str, Any]) -> Dict[str, Any]
     for name in ("pressure_cpu", "pressure_io"):
         out[name] = _waited(first[name], last[name], seconds)
     out["own_cpu_percent"] = _share(last["own_cpu_s"] - first["own_cpu_s"], seconds)
+    waited = (first["own_wait_s"], last["own_wait_s"])
+    out["own_wait_percent"] = None if None in waited else _share(waited[1] - waited[0], seconds)
     for name in ("own_written", "throttled"):
         out[name] = _less(last[name], first[name])
     for name in ("reads", "writes", "write_sectors", "read_sectors", "flushes", "flush_ms"):

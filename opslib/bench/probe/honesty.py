@@ -24,6 +24,9 @@ FEWEST_PER_SYNC = 0.5
 """Each fdatasync needs a write and, with a volatile cache, a flush of its own. Half of one is
 beyond what counting at the edges of a block can lose (https://docs.kernel.org/block/stat.html)."""
 
+CPU_WAIT = 10.0
+"""Percent of the time: what a tenth more or less does to a verdict is within any interval."""
+
 _NO_BARRIER = {"nobarrier", "barrier=0", "barrier=off", "nobarriers"}
 _FAR = ("virtio", "xen", "hyper-v", "network")
 
@@ -53,7 +56,7 @@ def findings(run: Result) -> List[Finding]:
     where = run.document["place"]
     found = [*_file_system(where), *_layers(where), *_preloaded(run)]
     if run.samples:
-        found += [*_reached(run), *_floor(run)]
+        found += [*_reached(run), *_floor(run), *_waited(run)]
     return sorted(found, key=lambda one: not one.grave)
 
 
@@ -127,6 +130,23 @@ def per_sync(run: Result, counter: str) -> Optional[float]:
         if count:
             ratios.append(done / count)
     return statistics.median(ratios) if ratios else None
+
+
+def cpu_wait(run: Result) -> Optional[float]:
+    """Return the percent of the time in which the probe waited for a CPU, not for the disk."""
+    told = [one.get("own_wait_percent") for one in run.document["blocks"]]
+    known = [float(one) for one in told if one is not None]
+    return statistics.mean(known) if known else None
+
+
+def _waited(run: Result) -> Iterator[Finding]:
+    share = cpu_wait(run)
+    if share is not None and share >= CPU_WAIT and run.probe == "wal":
+        what = f"in {share:.0f} % of the time the probe waited for a CPU: the disk is faster than"
+        yield _note(
+            "cpu",
+            f"{what} this; how long etcd waits is up to its own CPUs; --realtime leaves it out",
+        )
 
 
 def _floor(run: Result) -> Iterator[Finding]:

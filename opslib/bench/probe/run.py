@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import os
 import signal
 import time
 from array import array
@@ -12,6 +13,7 @@ from types import FrameType
 from typing import Any, Callable, Dict, Iterator, List, Optional
 
 from opslib.bench.probe import counters, facts, place, result, wal
+from opslib.core.errors import InputError
 
 Tell = Callable[[str, float, float], None]
 """Told between blocks: what is done, seconds done, seconds in all."""
@@ -20,6 +22,30 @@ Tell = Callable[[str, float, float], None]
 def stamp() -> str:
     """Return now, RFC 3339 in UTC with microseconds."""
     return datetime.now(timezone.utc).strftime("%Y-%m-%dT%H:%M:%S.%fZ")
+
+
+@contextlib.contextmanager
+def scheduled(*, realtime: bool) -> Iterator[None]:
+    """Run before all ordinary processes (SCHED_RR), so that waiting for a CPU is not measured.
+
+    Raises InputError where that is not permitted; see sched(7).
+    """
+    if not realtime:
+        yield
+        return
+    before = os.sched_getscheduler(0), os.sched_getparam(0)
+    try:
+        os.sched_setscheduler(0, os.SCHED_RR, os.sched_param(1))
+    except OSError:
+        raise InputError(
+            "real-time scheduling is not permitted",
+            where="--realtime",
+            hint="as root or with CAP_SYS_NICE; without it the wait for CPUs is measured too",
+        ) from None
+    try:
+        yield
+    finally:
+        os.sched_setscheduler(0, *before)
 
 
 def silent(what: str, done: float, total: float) -> None:
@@ -94,7 +120,7 @@ class _Run:
         log = wal.Log(self.own, settings.record, settings.segment)
         rows = wal.Rows(wal.capacity(settings))
         try:
-            with wal.quiet():
+            with wal.quiet(), scheduled(realtime=settings.realtime):
                 self.tell("warm-up", 0, settings.seconds)
                 self._block(log, rows, settings.warmup_seconds)
                 made.note(warmup={"seconds": settings.warmup_seconds, "samples": rows.count})

@@ -42,6 +42,7 @@ class Settings:
     pause_seconds: float = 0.0
     warmup_seconds: float = 5.0
     most_per_second: int = 40_000
+    realtime: bool = False
 
     @property
     def room(self) -> int:
