@@ -138,18 +138,75 @@ def report(
     check: Check = False,
     as_json: Json = False,
 ) -> int:
-    """Judge result files that were carried home; several of one disk are judged together."""
-    return _judged(_read(files), limit, check=check, as_json=as_json)
+    """Judge result files that were carried home; several of one disk are judged together.
+
+    One of a watch, a storm or a network probe is told as its own verb tells it.
+    """
+    from opslib.bench.probe import result
+
+    found = [result.read(str(path)) for path in files]
+    if len(found) == 1 and found[0].probe != "wal":
+        return _as_its_verb(found[0], limit, as_json=as_json)
+    return _judged(_with_syncs(found), limit, check=check, as_json=as_json)
+
+
+def _as_its_verb(made: Result, limit: float, *, as_json: bool) -> int:
+    from opslib.bench import network as trips
+    from opslib.bench import pulls
+    from opslib.view.bench import network_text, storm_text
+
+    if made.probe == "watch":
+        _told(made, as_json=as_json)
+    elif made.probe == "storm":
+        storm_ = pulls.judge(made, limit)
+        emit(storm_.as_dict(), storm_text(storm_), as_json=as_json)
+    else:
+        found = trips.summaries(made)
+        emit([one.as_dict() for one in found], network_text(found), as_json=as_json)
+    return 0
 
 
 def _read(files: Sequence[Path]) -> list[Result]:
     from opslib.bench.probe import result
 
-    found = [result.read(str(path)) for path in files]
+    return _with_syncs([result.read(str(path)) for path in files])
+
+
+def _with_syncs(found: list[Result]) -> list[Result]:
     for run in found:
         if "sync_ns" not in run.columns:
             raise InputError(f"a result of the probe {run.probe} has no syncs", where=run.name)
     return found
+
+
+@app.command()
+def alternate(
+    folders: Annotated[list[Path], typer.Argument(help="Two folders, A and B.")],
+    rounds: Annotated[int, typer.Option("--rounds", min=2, max=1000, help="Runs of each.")] = 6,
+    lasting: Annotated[str, typer.Option("--seconds", help="Of one run.")] = "30",
+    margin: Annotated[float, typer.Option("--margin", help="What counts as equal.")] = 1.25,
+    out_folder: Annotated[
+        Path | None, typer.Option("--out", help="Folder for the result files.")
+    ] = None,
+    as_json: Json = False,
+) -> None:
+    """Measure two folders of this machine in turns, in a random order each round, and compare."""
+    from opslib.bench import collect
+    from opslib.bench.compare import compare as compared
+    from opslib.view.bench import comparison_text
+
+    if len(folders) != 2:
+        raise InputError("two folders are compared", where="FOLDERS", expected="A and B")
+    with bar() as progress:
+        sides = collect.alternating(
+            [str(one) for one in folders],
+            rounds=rounds,
+            seconds=_positive(lasting, "--seconds"),
+            keep=out_folder,
+            progress=progress,
+        )
+    found = compared(*sides, margin=margin)
+    emit(found.as_dict(), comparison_text(found), as_json=as_json)
 
 
 @app.command()

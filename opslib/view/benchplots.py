@@ -49,8 +49,15 @@ def ecdf_figure(groups: Named, limit: float = 10.0) -> tuple[go.Figure, pd.DataF
             marker={"size": [6, 12, 6]},
         )
     for value, words in _LINES:
-        fig.add_vline(x=value, line={"color": GREY, "dash": "dot"}, annotation_text=words)
-    fig.update_xaxes(type="log", title="fdatasync, ms")
+        fig.add_vline(x=value, line={"color": GREY, "dash": "dot"})
+        # On a log axis a shape is placed by the value and a text by its logarithm.
+        fig.add_annotation(x=np.log10(value), y=0.05, text=words, showarrow=False, textangle=-90)
+    shortest = min(
+        (float(pooled(runs).min()) for runs in groups.values() if _some(runs)), default=1
+    )
+    fig.update_xaxes(
+        type="log", title="fdatasync, ms", range=[np.log10(max(shortest, 1e-4)) - 0.1, 3.3]
+    )
     fig.update_yaxes(title="share of syncs", range=[0, 1.01])
     columns = ["what", "samples", "p99 ms", "at least", "at most"]
     return _styled(fig, "How long a sync takes"), pd.DataFrame(rows, columns=columns)
@@ -90,7 +97,13 @@ def time_figure(run: Result) -> tuple[go.Figure, pd.DataFrame]:
     for one in changes.episodes(run):
         words = f"{one.ratio:.1f}x: {one.cause}"
         fig.add_vrect(
-            x0=one.onset, x1=one.end, fillcolor=ORANGE, opacity=0.2, annotation_text=words
+            x0=one.onset,
+            x1=one.end,
+            fillcolor=ORANGE,
+            opacity=0.2,
+            annotation_text=words,
+            row=1,
+            col=1,
         )
     fig.update_yaxes(type="log", title="ms", row=1, col=1)
     fig.update_xaxes(title="seconds of measuring", row=2, col=1)
@@ -195,6 +208,10 @@ def _flat(document: Mapping[str, Any]) -> dict[str, str]:
 
     walk("", {"place": document["place"], **(document.get("facts") or {})})
     return out
+
+
+def _some(runs: Sequence[Result]) -> bool:
+    return any(run.samples for run in runs)
 
 
 def _cycle(count: int) -> list[str]:

@@ -15,6 +15,7 @@ from opslib.bench import arrivals, changes, compare, etcd, fio, special, stats, 
 from opslib.bench.probe import honesty, result, run, wal
 from opslib.bench.probe.result import Result
 from opslib.bench.verdict import Answer
+from opslib.cli.main import run as cli
 from opslib.core.errors import InputError, OpslibError
 
 from . import disk as bench
@@ -269,6 +270,22 @@ def test_memory_of_a_series() -> None:
     print(slow)
     assert 15 < slow < 23
     assert math.isinf(stats.quantile_interval(rng.standard_normal(50), 0.99).high)
+
+
+def test_the_notebook_answers_from_files(tmp_path: Path) -> None:
+    """One result and another: a record with the verdict, the plots, the comparison, all cells ok."""
+    rng = np.random.default_rng(5)
+    for name, factor in (("a", 1.0), ("b", 2.0)):
+        took = factor * np.exp(0.4 * rng.standard_normal(2000))
+        result.write(str(tmp_path / f"{name}.parquet"), a_run(took))
+    given = [("results", "a"), ("other", "b")]
+    words = [x for k, v in given for x in ("-p", k, json.dumps([str(tmp_path / f"{v}.parquet")]))]
+    assert cli(["run", "io-benchmark", *words, "--out", str(tmp_path / "out")]) == 0
+    (page,) = (tmp_path / "out").glob("*/*/record.html")
+    text = page.read_text()
+    assert "PASS" in text
+    assert "A is faster at p50" in text
+    assert "How long a sync takes" in text
 
 
 def test_a_result_without_a_folder_to_write_to(tmp_path: Path) -> None:

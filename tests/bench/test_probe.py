@@ -127,6 +127,21 @@ def test_memory_is_refused_and_the_amount_of_space_is_said(disk: Path) -> None:
     assert not list(disk.iterdir())
 
 
+def test_a_folder_that_takes_no_writes_is_refused(disk: Path) -> None:
+    """Read-only as a mount, or for this user: exit 2, by whatever this user can bring about."""
+    mount = ["mount", "-t", "tmpfs", "-o", "ro", "tmpfs", str(disk)]
+    mounted = subprocess.run(mount, capture_output=True, check=False).returncode == 0
+    if not mounted:
+        disk.chmod(0o500)
+    try:
+        with pytest.raises(InputError, match="mounted read-only" if mounted else "written to"):
+            run.disk(str(disk), SHORT, any_filesystem=True)
+    finally:
+        if mounted:
+            subprocess.run(["umount", str(disk)], check=True)
+        disk.chmod(0o700)
+
+
 def test_the_second_probe_on_a_disk_is_told_who_has_it(disk: Path) -> None:
     """Another folder of the same disk is locked too, by a name that dies with its process."""
     other = disk / "other"

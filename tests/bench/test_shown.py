@@ -83,6 +83,11 @@ def test_the_verbs_say_it(disk: Path, tmp_path: Path, capsys: pytest.CaptureFixt
     assert "how many an hour are too many no source says" in text
     assert cli(["bench", "compare", files[0], "--with", files[1], "--json"]) == 0
     assert json.loads(capsys.readouterr().out)["margin"] == 1.25
+    out = str(tmp_path / "turns")
+    turns = ["--rounds", "2", "--seconds", "0.3", "--out", out, "--json"]
+    assert cli(["bench", "alternate", str(disk), str(disk), *turns]) == 0
+    assert len(list((tmp_path / "turns").iterdir())) == 4
+    capsys.readouterr()
     assert cli(["bench", "report", os.devnull]) == 2
     assert cli(["bench", "disk", "--dir", str(disk), "--seconds", "soon"]) == 2
     assert cli(["bench", "report", "--check", "--p99-ms", "0.001", *files]) == 1

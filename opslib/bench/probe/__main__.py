@@ -12,8 +12,10 @@ import statistics
 import sys
 from typing import Any, Dict, List, Optional
 
-from opslib.bench.probe import facts, honesty, place, result, run, wal
+from opslib.bench.probe import facts, honesty, network, place, result, run, wal, watch
 from opslib.core.errors import OpslibError
+
+OUT = "opslib-bench.parquet"
 
 
 def main(words: Optional[List[str]] = None) -> int:
@@ -24,6 +26,9 @@ def main(words: Optional[List[str]] = None) -> int:
     except OpslibError as error:
         sys.stderr.write(f"opslib-bench: {error}\n")
         return error.exit_code
+    except OSError as error:
+        sys.stderr.write(f"opslib-bench: {error.strerror}: {error.filename or 'the disk'}\n")
+        return 1
     except KeyboardInterrupt:
         sys.stderr.write("opslib-bench: interrupted\n")
         return 130
@@ -35,20 +40,35 @@ def _parser() -> argparse.ArgumentParser:
     )
     verbs = parser.add_subparsers(required=True)
     disk = verbs.add_parser("disk", help="write as etcd does and keep every latency")
-    disk.add_argument("--dir", default=".", help="folder on the disk; default: this one")
+    _common(disk)
     disk.add_argument("--seconds", type=_positive, default=60.0, help="default: 60")
-    disk.add_argument("--size", type=_size, default=wal.RECORD, help="bytes of a record")
     disk.add_argument("--block", type=_positive, default=10.0, help="seconds of a block")
     disk.add_argument("--pause", type=float, default=0.0, help="seconds between two blocks")
     disk.add_argument("--warmup", type=float, default=5.0, help="seconds that are not counted")
-    disk.add_argument("--out", default="opslib-bench.parquet", help="result file to carry home")
     disk.add_argument("--realtime", action="store_true", help="leave out the wait for a CPU")
-    disk.add_argument("--any-filesystem", action="store_true", help="also memory and overlays")
     disk.set_defaults(do=_disk)
+    watching = verbs.add_parser("watch", help="a few records a second for hours")
+    _common(watching)
+    watching.add_argument("--seconds", type=_positive, default=3600.0, help="default: 3600")
+    watching.add_argument("--rate", type=_positive, default=10.0, help="records a second")
+    watching.add_argument("--window", type=_positive, default=10.0, help="seconds of a window")
+    watching.set_defaults(do=_watch)
+    trips = verbs.add_parser("network", help="round trips by TCP connect")
+    trips.add_argument("targets", nargs="+", help="host:port")
+    trips.add_argument("--count", type=int, default=100, help="of each; default: 100")
+    trips.add_argument("--out", default=OUT, help="result file to carry home")
+    trips.set_defaults(do=_network)
     machine = verbs.add_parser("facts", help="what this machine is, as JSON")
     machine.add_argument("--dir", default=".")
     machine.set_defaults(do=_facts)
     return parser
+
+
+def _common(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--dir", default=".", help="folder on the disk; default: this one")
+    parser.add_argument("--size", type=_size, default=wal.RECORD, help="bytes of a record")
+    parser.add_argument("--out", default=OUT, help="result file to carry home")
+    parser.add_argument("--any-filesystem", action="store_true", help="also memory and overlays")
 
 
 def _positive(text: str) -> float:
@@ -76,9 +96,26 @@ def _disk(options: argparse.Namespace) -> int:
         realtime=options.realtime,
     )
     made = run.disk(options.dir, settings, any_filesystem=options.any_filesystem, tell=_tell)
+    return _kept(options, made)
+
+
+def _watch(options: argparse.Namespace) -> int:
+    result.writable(options.out)
+    settings = watch.Settings(options.seconds, options.rate, options.window, options.size)
+    anywhere = options.any_filesystem
+    return _kept(options, watch.watch(options.dir, settings, any_filesystem=anywhere, tell=_tell))
+
+
+def _network(options: argparse.Namespace) -> int:
+    result.writable(options.out)
+    settings = network.Settings(count=options.count)
+    return _kept(options, network.measure(options.targets, settings, tell=_tell))
+
+
+def _kept(options: argparse.Namespace, made: result.Result) -> int:
     result.write(options.out, made)
     sys.stdout.write(f"{summary(made)}\nwritten: {os.path.abspath(options.out)}\n")
-    return 0 if made.complete else 128 + int(made.document.get("signal") or 0) or 1
+    return 0 if made.complete else 128 + int(made.document.get("signal") or 0)
 
 
 def _tell(what: str, done: float, total: float) -> None:
@@ -90,15 +127,17 @@ def _tell(what: str, done: float, total: float) -> None:
 def summary(made: result.Result) -> str:
     """Return what can be said without statistics: points, and what speaks against them."""
     lines = []
-    took = sorted(made.columns["sync_ns"])
+    name = "sync_ns" if "sync_ns" in made.columns else "connect_ns"
+    took = sorted(made.columns[name])
     if len(took) > 1:
         cuts = statistics.quantiles(took, n=100)
         named = (("p50", cuts[49]), ("p99", cuts[98]), ("largest", took[-1]))
         words = ", ".join(f"{name} {value / 1e6:.3f} ms" for name, value in named)
-        lines.append(f"{len(took)} fdatasyncs: {words}")
+        lines.append(f"{len(took)} {'fdatasyncs' if name == 'sync_ns' else 'connects'}: {words}")
     if not made.complete:
         lines.append(f"partial: {made.document['why']}")
-    lines += [f"{'not believed' if f.grave else 'note'}: {f.what}" for f in honesty.findings(made)]
+    found = honesty.findings(made) if name == "sync_ns" else []
+    lines += [f"{'not believed' if one.grave else 'note'}: {one.what}" for one in found]
     lines.append("no verdict yet: carry the file home, `opslib bench report FILE` judges it")
     return "\n".join(lines)
 

@@ -54,7 +54,7 @@ def _note(code: str, what: str) -> Finding:
 def findings(run: Result) -> List[Finding]:
     """Return what speaks against a run, the grave first."""
     where = run.document["place"]
-    found = [*_file_system(where), *_layers(where), *_preloaded(run)]
+    found = [*_file_system(where), *_layers(where), *_preloaded(run), *_clock(run)]
     if run.samples:
         found += [*_reached(run), *_floor(run), *_waited(run)]
     return sorted(found, key=lambda one: not one.grave)
@@ -82,6 +82,16 @@ def _layers(where: Dict[str, Any]) -> Iterator[Finding]:
             yield _grave("memory", f"{name} is {kind}")
         elif kind.startswith("loop"):
             yield _note("loop", f"{name} is {kind}: measured is both together")
+
+
+def _clock(run: Result) -> Iterator[Finding]:
+    steps = [float(one.get("wall_step_s") or 0) for one in run.document["blocks"]]
+    moved = [one for one in steps if abs(one) >= 1]
+    if moved:
+        what = (
+            f"the clock was set by {sum(moved):+.0f} s meanwhile: times of day are off, latencies"
+        )
+        yield _note("clock", f"{what} are not, they are of a clock that nobody sets")
 
 
 def _preloaded(run: Result) -> Iterator[Finding]:

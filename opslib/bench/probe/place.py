@@ -73,11 +73,11 @@ def refuse_what_is_no_disk(place: Place) -> None:
 
 def need_room(place: Place, needed: int) -> None:
     """Raise InputError where a folder cannot be written to or has less than ``needed`` bytes."""
-    if not os.access(place.folder, os.W_OK | os.X_OK):
-        raise InputError("the folder cannot be written to", where=place.folder)
     found = os.statvfs(place.folder)
     if found.f_flag & os.ST_RDONLY:
         raise InputError("the file system is mounted read-only", where=place.folder)
+    if not os.access(place.folder, os.W_OK | os.X_OK):
+        raise InputError("the folder cannot be written to", where=place.folder)
     free = found.f_bavail * found.f_frsize
     if free < needed:
         raise InputError(

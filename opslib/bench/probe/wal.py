@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import contextlib
 import ctypes
+import errno
 import gc
 import os
 import random
@@ -184,7 +185,8 @@ def _fallocate(handle: int, size: int) -> bool:
     return False
 
 
-_NO_ROOM = (28, 122, 27)  # ENOSPC, EDQUOT, EFBIG: every other refusal means "not supported here"
+_NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO, errno.EROFS)
+"""Every other refusal means that the file system has no such thing, as etcd takes it."""
 
 
 def burst(log: Log, rows: Rows, until: int, stop: List[int]) -> None:
