@@ -171,7 +171,7 @@ def _drawn(side: Machines, quantile: float, seed: int) -> Series:
         share = np.full(len(machine), 1 / len(machine))
         runs = rng.multinomial(len(machine), share, size=_DRAWS) * times[:, None]
         for (table, size), often in zip(machine, runs.T, strict=True):
-            blocks = rng.multinomial(len(size) * often, np.full(len(size), 1 / len(size)))
+            blocks = stats.drawn_blocks(rng, len(size), often)
             counts += blocks @ table
             sizes += blocks @ size
     drawn = np.log(np.maximum(stats.read_off(counts, sizes, grid, quantile), 1e-9))

@@ -57,7 +57,7 @@ def test_a_side_against_itself_is_no_difference() -> None:
 def test_equal_is_said_only_within_the_margin() -> None:
     """Much data of one kind is equal within the margin; little is "no difference shown"."""
     rng = np.random.default_rng(4)
-    many = [[[np.exp(0.3 * rng.standard_normal(20_000))] for _ in range(3)] for _ in range(2)]
+    many = [[[np.exp(0.3 * rng.standard_normal(8000))] for _ in range(3)] for _ in range(2)]
     assert compare.compare_series(*many).ratios[0].said is compare.Said.EQUAL
     few = [[[np.exp(rng.standard_normal(30))]] for _ in range(2)]
     assert compare.compare_series(*few).ratios[1].said is compare.Said.OPEN
@@ -99,8 +99,8 @@ def test_nothing_measured_is_inconclusive() -> None:
 
 def test_stalls_fail_by_their_own_limits() -> None:
     """Two stalls of 1.2 s in an hour are an election risk although the p99 is fine."""
-    took = np.full(360_000, 1.0)
-    took[[1000, 200_000]] = 1200.0
+    took = np.full(60_000, 1.0)
+    took[[1000, 40_000]] = 1200.0
     found = verdict.judge([a_run(took, seconds=3600)])
     late, election = found.numbers[1:]
     assert found.numbers[0].answer is Answer.PASS
@@ -273,7 +273,7 @@ def test_memory_of_a_series() -> None:
 
 
 def test_the_notebook_answers_from_files(tmp_path: Path) -> None:
-    """One result and another: a record with the verdict, the plots, the comparison, all cells ok."""
+    """One result and another: a record with the verdict, the plots and the comparison."""
     rng = np.random.default_rng(5)
     for name, factor in (("a", 1.0), ("b", 2.0)):
         took = factor * np.exp(0.4 * rng.standard_normal(2000))
