@@ -15,6 +15,7 @@ import typer
 from opslib import __version__
 from opslib.cli import (
     approve,
+    bench,
     demo,
     driftacts,
     node,
@@ -75,6 +76,7 @@ seal_files.register(seal.app)
 seal_repo.register(seal.app)
 seal.app.add_typer(vault.app, name="vault")
 app.add_typer(seal.app, name="seal")
+app.add_typer(bench.app, name="bench")
 app.add_typer(schedule.app, name="schedule")
 app.add_typer(notify.app, name="notify")
 app.command("approve")(approve.approve)
