@@ -472,9 +472,7 @@ def test_an_older_controller_is_told(
         (made,) = read_sealed(path.read_bytes(), "s.yaml")
         running_.apply(made.manifest, home)
         until(lambda: running_.secret(home, "s") == {"a": b"b"}, "Secret", 30)
-        server.request(
-            "DELETE", f"/api/v1/namespaces/{home}/services/{NAME}-metrics"
-        )
+        server.request("DELETE", f"/api/v1/namespaces/{home}/services/{NAME}-metrics")
         done = seal(*words, "--validate", "-f", path)
         assert "is older than v0.39.0: before v0.40.0" in done.err
 
