@@ -39,13 +39,13 @@ _POD_NAMESPACE = Path("/var/run/secrets/kubernetes.io/serviceaccount/namespace")
 class Access:
     """A loaded configuration, the context and default namespace it stands for, its TLS.
 
-    The paths of certificates in the configuration are those of files that may be gone.
+    The paths of certificates in the configuration may be those of files that are gone.
     """
 
     configuration: Any
     context: str
     namespace: str
-    tls: ssl.SSLContext | None = None
+    tls: tls.Tls | None = None
 
 
 @dataclass(frozen=True)
@@ -80,12 +80,12 @@ def access(kubeconfig: Path | str | None, context: str | None) -> Access:
         _note_credentials(configuration, user)
         _check_server(configuration, merged, name)
         _check_plugin(configuration, merged, name)
-        made = _tls(configuration, name)
+        made = _tls(configuration, name, place)
     namespace = str(merged.contexts[name].get("namespace") or "default")
     return Access(configuration, name, namespace, made)
 
 
-def _loaded(merged: _Merged, name: str, place: str | None) -> Any:
+def _loaded(merged: _Merged, name: str, place: Path) -> Any:
     """Return the official client's configuration; it may write its files into ``place``."""
     configuration = kubernetes.client.Configuration()
     try:
@@ -94,7 +94,7 @@ def _loaded(merged: _Merged, name: str, place: str | None) -> Any:
             name,
             client_configuration=configuration,
             persist_config=False,
-            temp_file_path=place,
+            temp_file_path=str(place),
         )
     except kubernetes.config.ConfigException as error:
         raise _unusable(str(error), merged.where) from error
@@ -103,12 +103,15 @@ def _loaded(merged: _Merged, name: str, place: str | None) -> Any:
     return configuration
 
 
-def _tls(configuration: Any, context: str) -> ssl.SSLContext | None:
+def _tls(configuration: Any, context: str, inline: Path | None = None) -> tls.Tls | None:
     try:
-        return tls.context(configuration)
+        found = tls.of(configuration, inline)
+        if found:
+            found.context()
     except (ssl.SSLError, ValueError, OSError) as error:
         text = f"its certificates cannot be read: {_one_line(error)}"
         raise _unusable(text, f"context {context}") from error
+    return found
 
 
 def _note_credentials(configuration: Any, user: dict[str, Any]) -> None:
