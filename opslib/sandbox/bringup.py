@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 ATTEMPTS = 3
 """How often a creation is tried with other ports, when one of them was taken meanwhile."""
 
-RESTART_SECONDS = 45.0
+RESTART_SECONDS = 90.0
 """How long a restarted control plane may take before it is created anew; it takes 4 s idle."""
 
 _DATA_PLANE = frozenset({"etcd", "kube-apiserver"})
