@@ -58,6 +58,7 @@ def _own_state() -> Iterator[None]:
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("OPSLIB_STATE", str(mine))
         # What killed programs leave behind goes at the end.
+        patch.setenv("PYTEST_DEBUG_TEMPROOT", tempfile.gettempdir())  # tests' own folders stay
         patch.setenv("TMPDIR", str(temporary))
         patch.setattr(tempfile, "tempdir", str(temporary))
         # multiprocessing would remove a folder of its own when this process ends: after that.

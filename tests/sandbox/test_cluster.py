@@ -382,6 +382,35 @@ def test_component_that_cannot_run(
     assert processes.owned(state.place(spare).root) == {}
 
 
+GAVE_UP = """#!/bin/bash
+case "$*" in *--version*) exec {real} --version;; esac
+echo x >> {starts}
+if [ $(wc -l < {starts}) -le {times} ]; then exec -a "$0" sleep {seconds}; fi
+exec -a "$0" {real} "$@"
+"""
+"""A component that ends by itself the first times, as where the API server is slow to start."""
+
+
+@pytest.mark.parametrize("times", [1, 9])
+def test_component_that_gave_up_waiting(
+    spare: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, times: int
+) -> None:
+    """What needs the API server, and ended before that was ready, is started once more."""
+    starts = tmp_path / "starts"
+    program = tmp_path / "kube-controller-manager"
+    real = tools.KUBE_CONTROLLER_MANAGER.cached()
+    text = GAVE_UP.format(real=real, starts=starts, times=times, seconds=int(times == 1))
+    program.write_text(text, encoding="utf-8")
+    program.chmod(0o755)
+    monkeypatch.setenv("OPSLIB_KUBE_CONTROLLER_MANAGER", str(program))
+    if times == 1:
+        assert cluster.up(spare, nodes=1).state == "running"
+    else:
+        with pytest.raises(OpslibError, match="kube-controller-manager ended at the start"):
+            cluster.up(spare, nodes=1)
+    assert len(starts.read_text().split()) == 2
+
+
 @pytest.mark.parametrize("variable", ["OPSLIB_KUBE_APISERVER", "OPSLIB_KWOKCTL"])
 def test_program_of_another_platform(
     spare: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, variable: str
