@@ -26,6 +26,7 @@ from opslib.kube.errors import ApiError, Refused, seconds_of
 from opslib.kube.fence import fenced_body, guard
 from opslib.kube.kubeconfig import access, client
 from opslib.kube.pace import MOST, Pacer
+from opslib.kube.tls import SharedContext
 
 APPLY = "application/apply-patch+yaml"
 MERGE = "application/merge-patch+json"
@@ -57,6 +58,8 @@ class Cluster:
             # The way from an address to its connections is gone once, not for each request.
             self._opener = self._pool.connection_from_url(self.server)
             self._prefix = urlsplit(self.server).path
+            if isinstance(self._opener, urllib3.HTTPSConnectionPool):
+                self._opener.ConnectionCls = SharedContext
         self.context = context
         self.namespace = namespace
         self.timeout = timeout

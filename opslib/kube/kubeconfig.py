@@ -22,6 +22,7 @@ import yaml
 from opslib.core import secrecy
 from opslib.core.errors import InputError
 from opslib.core.imports import absent
+from opslib.kube import tls
 
 # kubernetes.dynamic probes for kubernetes_validate, and that loads jsonschema with its
 # format grammars (3 s); the dynamic client is not used here.
@@ -104,9 +105,11 @@ def client(found: Access) -> Any:
     """Make the official client of an access; InputError where its certificates are broken."""
     own = found.configuration
     try:
-        if own.cert_file:
-            # The client reads it as late as the first connection, and takes it for one that fails.
-            ssl.create_default_context().load_cert_chain(own.cert_file, own.key_file)
+        if own.host.startswith("https://"):
+            # The client reads them at the first connection, and takes it for one that fails.
+            verify = ssl.CERT_REQUIRED if own.verify_ssl else ssl.CERT_NONE
+            files = own.ssl_ca_cert, own.cert_file, own.key_file, own.ca_cert_data
+            tls.context(verify, *files, named=own.assert_hostname is None)
         return kubernetes.client.ApiClient(own)
     except (ssl.SSLError, ValueError, OSError) as error:
         text = f"its certificates cannot be read: {_one_line(error)}"
