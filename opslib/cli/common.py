@@ -63,7 +63,12 @@ PruneCount = Annotated[
 ]
 PrunePercent = Annotated[
     float,
-    typer.Option("--prune-percent", min=0, max=100, help="The same, in percent of the inventory."),
+    typer.Option(
+        "--prune-percent",
+        min=0,
+        max=100,
+        help="The same, in percent of the inventory; a single object is always within it.",
+    ),
 ]
 AcceptRewrite = Annotated[
     bool,
