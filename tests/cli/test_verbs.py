@@ -65,7 +65,7 @@ def test_every_verb_has_help_and_json() -> None:
 
 
 def test_only_the_verb_that_is_asked_for_is_made() -> None:
-    """By its name, also behind an option of the root; all else that is asked gets the whole tree."""
+    """By its name, also behind an option of the root; whatever else is asked gets all verbs."""
     for name in (*VERBS, *GROUPS):
         for words in ([name], ["--debug", name, "--help"]):
             made = typer.main.get_command(_only(words))
