@@ -18,7 +18,9 @@ def main() -> None:
     gc.set_threshold(_ALLOCATIONS, *gc.get_threshold()[1:])
     from opslib.cli.main import run  # noqa: PLC0415  # after the handler: an early SIGTERM counts
 
-    sys.exit(run(sys.argv[1:]))
+    code = run(sys.argv[1:])
+    gc.freeze()  # the interpreter's end looks for garbage among all that there is
+    sys.exit(code)
 
 
 def _terminate(signum: int, frame: FrameType | None) -> None:

@@ -63,7 +63,12 @@ PruneCount = Annotated[
 ]
 PrunePercent = Annotated[
     float,
-    typer.Option("--prune-percent", min=0, max=100, help="The same, in percent of the inventory."),
+    typer.Option(
+        "--prune-percent",
+        min=0,
+        max=100,
+        help="The same, in percent of the inventory; a single object is always within it.",
+    ),
 ]
 AcceptRewrite = Annotated[
     bool,
@@ -198,18 +203,28 @@ def session(
     progress: Bar,
 ) -> tuple[Session, Revision]:
     """Connect to cluster and source, fetch, and return both with the pinned commit."""
-    from opslib.reconcile.session import open_session
-    from opslib.source.mirror import Source
+    from opslib.core.imports import imported
+    from opslib.source.mirror import Mirror, Source
     from opslib.source.verify import verification
 
     signed = verification(verify, trust or ())
+    source = Source(repo, revision, path)
+    with imported("opslib.reconcile.session"):  # while git fetches: both take long to begin
+        mirror = Mirror.open(source, progress=progress)
+        # What must be signed is held against what the cluster had last.
+        ahead = (
+            None if signed.on else mirror.fetch(progress=progress, accept_rewrite=accept_rewrite)
+        )
+    from opslib.reconcile.session import open_session
+
     one = open_session(
         cluster(kubeconfig, context),
-        Source(repo, revision, path),
+        source,
         app=app,
         namespace=namespace,
         limits=limits,
         progress=progress,
         verify=signed,
+        mirror=mirror,
     )
-    return one, one.fetch(accept_rewrite=accept_rewrite)
+    return one, one.fetch(accept_rewrite=accept_rewrite, ahead=ahead)

@@ -31,6 +31,7 @@ from opslib.cli.common import (
     session,
 )
 from opslib.core.errors import InputError, Problems
+from opslib.core.memory import kept
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -69,7 +70,7 @@ def plan(
     Exit 0 whether or not there are changes; 2 when the plan could not be applied.
     """
     limits = limits_of(prune, prune_count, prune_percent)
-    with bar() as progress:
+    with bar() as progress, kept():
         one, pinned = session(
             kubeconfig, context, repo, path, revision, app,
             namespace=namespace, limits=limits, accept_rewrite=accept_rewrite,
@@ -103,7 +104,7 @@ def check(
     """
     from opslib.drift.review import taken
 
-    with bar() as progress:
+    with bar() as progress, kept():
         one, pinned = session(
             kubeconfig, context, repo, path, revision, app,
             namespace=namespace, accept_rewrite=accept_rewrite,
@@ -145,7 +146,7 @@ def apply(
     """Apply a revision: show the plan, ask, write it in stages, wait for health, prune last."""
     limit = seconds(timeout)
     limits = limits_of(prune, prune_count, prune_percent)
-    with bar() as progress:
+    with bar() as progress, kept():
         one, pinned = session(
             kubeconfig, context, repo, path, revision, app,
             namespace=namespace, limits=limits, accept_rewrite=accept_rewrite,

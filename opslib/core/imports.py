@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import contextlib
+import importlib
 import sys
+import threading
 from collections.abc import Iterator
 
 
@@ -26,3 +28,24 @@ def absent(*names: str) -> Iterator[None]:
         for name in blocked:
             if sys.modules.get(name, ...) is None:
                 del sys.modules[name]
+
+
+@contextlib.contextmanager
+def imported(*names: str) -> Iterator[None]:
+    """Import modules in a thread while the block waits for something else, such as a program.
+
+    The block's end waits for them. An error of an import is not told here: whoever imports the
+    module next gets it.
+    """
+
+    def go() -> None:
+        for name in names:
+            with contextlib.suppress(Exception):
+                importlib.import_module(name)
+
+    thread = threading.Thread(target=go, name="imports", daemon=True)
+    thread.start()
+    try:
+        yield
+    finally:
+        thread.join()

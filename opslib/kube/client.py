@@ -34,6 +34,8 @@ METADATA = f"{JSON};as=PartialObjectMetadataList;g=meta.k8s.io;v=v1,{JSON}"
 """Of a collection, only the metadata of its items, from servers that can.
 https://kubernetes.io/docs/reference/using-api/api-concepts/#alternate-representations-of-resources
 """
+BRIEF = f"{JSON};as=PartialObjectMetadata;g=meta.k8s.io;v=v1,{JSON}"
+"""The same of one object, for whoever writes and knows what it is then."""
 PAGE = 500
 """Objects per LIST page: kubectl's own default (--chunk-size)."""
 

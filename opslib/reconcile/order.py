@@ -14,18 +14,12 @@ _STAGES: tuple[frozenset[str], ...] = (
     frozenset({"CustomResourceDefinition", "Namespace"}),
     frozenset({"StorageClass", "PriorityClass", "RuntimeClass", "IngressClass", "GatewayClass"}),
     frozenset({"ServiceAccount", "Role", "ClusterRole", "ResourceQuota", "LimitRange"}),
-    frozenset(
-        {
-            "RoleBinding",
-            "ClusterRoleBinding",
-            "ConfigMap",
-            "Secret",
-            "SealedSecret",
-            "PersistentVolume",
-        }
-    ),
-    frozenset({"PersistentVolumeClaim", "Service", "NetworkPolicy", "PodDisruptionBudget"}),
+    frozenset({"RoleBinding", "ClusterRoleBinding", "ConfigMap", "Secret", "SealedSecret"})
+    | {"PersistentVolume", "Service", "NetworkPolicy", "PodDisruptionBudget"},
+    frozenset({"PersistentVolumeClaim"}),
 )
+"""What is in one stage needs nothing of the others there: each stage ends with a wait for its last
+write, so that there are no more of them than needs be."""
 _WEBHOOKS = frozenset(
     {
         "ValidatingWebhookConfiguration",

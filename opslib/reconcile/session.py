@@ -70,21 +70,28 @@ class Session:
         self._declared: tuple[Rendered, Kinds, Desired] | None = None
         self._memory: Memory = {}
 
-    def fetch(self, *, timeout: float = 0, accept_rewrite: bool = False) -> Revision:
+    def fetch(
+        self, *, timeout: float = 0, accept_rewrite: bool = False, ahead: Revision | None = None
+    ) -> Revision:
         """Fetch the source and return the commit of its ref.
 
-        ``timeout`` is in seconds; 0 is the session's own, ``fetch_seconds``.
+        ``timeout`` is in seconds; 0 is the session's own, ``fetch_seconds``. ``ahead`` is what
+        the mirror fetched just now, before there was a session, where no signature is asked for.
 
         A history that was rewritten is an error until it is accepted once. Where signatures
         are asked for, a commit that lacks them raises Unverified, and so does one that does
         not follow the last applied one until it is accepted (see ``source.verify``).
         """
         verifier = self._verifier(accept=accept_rewrite) if self.verification.on else None
-        revision = self.mirror.fetch(
-            timeout=timeout or self.fetch_seconds,
-            progress=self.progress,
-            accept_rewrite=accept_rewrite,
-            verifier=verifier,
+        revision = (
+            ahead
+            if ahead and not verifier
+            else self.mirror.fetch(
+                timeout=timeout or self.fetch_seconds,
+                progress=self.progress,
+                accept_rewrite=accept_rewrite,
+                verifier=verifier,
+            )
         )
         if accept_rewrite:
             self._accepted = revision.commit
@@ -306,16 +313,17 @@ def open_session(
     limits: PruneLimits | None = None,
     progress: Progress = SILENT,
     verify: Verification | None = None,
+    mirror: Mirror | None = None,
 ) -> Session:
     """Open the mirror of a source and bind it to a cluster.
 
     ``app`` defaults to a name made of the repository and the folder. ``namespace`` is for
     resources that name none; default: that of the kubeconfig's context. ``verify`` says
-    what must be signed; default: what the environment says. Raises InputError for what
-    cannot be used of these.
+    what must be signed; default: what the environment says. ``mirror`` is the source's where it
+    is open already. Raises InputError for what cannot be used of these.
     """
     verify = verification() if verify is None else verify
-    mirror = Mirror.open(source, progress=progress)
+    mirror = mirror or Mirror.open(source, progress=progress)
     verify.refuse_inside(mirror.url)
     return Session(
         cluster,

@@ -102,6 +102,9 @@ class Writer:
             prepared.plan.revision.commit,
         )
         lock = Lock(change.uid, change.resource_version) if change.uid else None
+        job = (
+            target.key.kind == "Job"
+        )  # the only kind that may be gone, and well, at the first look
         if lock and change.action is Action.REPLACE:
             made = self._replace(target, lock)
         else:
@@ -116,10 +119,11 @@ class Writer:
                     manager=self.prepared.app.manager,
                     lock=lock,
                     force=lock is not None,
+                    brief=not job,
                 ),
                 seconds=self._patience(),
             )
-        if target.key.kind == "Job":  # the only kind that may be gone, and well, at the first look
+        if job:
             self.seen[target.key] = made
 
     def delete(self, change: Change, kind: Kind) -> Failure | None:

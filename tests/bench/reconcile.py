@@ -41,10 +41,9 @@ DRIFT = f"opslib plan, {DRIFTED} drifted"
 START = "opslib plan of one object"
 
 
-def measure(place: Path, objects: int) -> dict[str, Any]:
-    """Measure one size."""
-    started = time.monotonic()
-    work = Work(place, objects)
+def measure(work: Work) -> dict[str, Any]:
+    """Measure one size; its objects are left."""
+    started, objects = time.monotonic(), work.objects
     print(f"== {objects} objects", flush=True)
     first, bare = _first(work)
     _as_declared(work)
@@ -63,7 +62,6 @@ def measure(place: Path, objects: int) -> dict[str, Any]:
         "ratios": _ratios(first, bare, steady, drifted),
     }
     work.end()
-    work.empty()
     took = round(time.monotonic() - started)
     print(table({**first, **bare, **drifted, **steady}), flush=True)
     print(f"   {json.dumps(row['ratios'])}\n   in {took} s", flush=True)
@@ -156,7 +154,9 @@ def main(sizes: list[int]) -> None:
         with tempfile.TemporaryDirectory() as place:
             _put("start", start(Path(place)))
             for size in sizes:
-                _put(str(size), measure(Path(place), size))
+                work = Work(Path(place), size)
+                _put(str(size), measure(work))  # before what only clears away, and may fail
+                work.empty()
     finally:
         cluster.down(NAME)
 

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from opslib.kube.client import Cluster, connect
+from opslib.kube.errors import ApiError
 from opslib.sandbox import cluster
 from opslib.sandbox.binaries import own_kubectl
 from opslib.source.mirror import Mirror, Source
@@ -168,4 +169,8 @@ def _delete_all(api: Cluster, path: str, query: dict[str, Any] | None = None) ->
             return
         if time.monotonic() > until:
             raise SystemExit(f"{path} does not become empty")
-        api.request("DELETE", path, query=options)
+        try:
+            api.request("DELETE", path, query=options)
+        except ApiError as error:
+            if error.code != 504:  # a minute was not enough for all of them: the rest is next
+                raise

@@ -10,7 +10,10 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
+import typer.main
+
 from opslib import __version__
+from opslib.cli.main import _only, app
 from opslib.kube.client import Cluster
 from opslib.sandbox import cluster as sandboxes
 from opslib.sandbox.cluster import Status
@@ -59,6 +62,16 @@ def test_every_verb_has_help_and_json() -> None:
         ended = run(*verb, "--help")
         assert ended.code == 0, ended.err
         assert "--json" in ended.out, verb
+
+
+def test_only_the_verb_that_is_asked_for_is_made() -> None:
+    """By its name, also behind an option of the root; whatever else is asked gets all verbs."""
+    for name in (*VERBS, *GROUPS):
+        for words in ([name], ["--debug", name, "--help"]):
+            made = typer.main.get_command(_only(words))
+            assert list(made.commands) == [name]  # type: ignore[attr-defined]  # the root is a group
+    for words in ([], ["--help"], ["pla"], ["--version"], ["--install-completion", "plan"]):
+        assert _only(words) is app
 
 
 def test_from_git_to_the_cluster_and_back(

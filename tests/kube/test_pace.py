@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import random
 import threading
 import time
 
@@ -25,6 +26,7 @@ from opslib.kube.pace import (
 )
 
 rates = some.floats(0.001, 1e5)
+LOOKS = some.sampled_from([Climb.UP, Climb.DOWN])
 steps = some.lists(some.one_of(rates, some.none()), max_size=60)
 
 
@@ -39,18 +41,44 @@ def test_the_pace_keeps_its_bounds(steps: list[float | None]) -> None:
         assert LEAST <= pace.held <= MOST
 
 
-@given(steps=steps)
-def test_a_trial_that_gains_nothing_is_taken_back(steps: list[float | None]) -> None:
-    """More at once stays only where the rate grew by its price, fewer where it hardly shrank."""
-    pace = Pace()
-    for rate in steps:
-        pace = refused(pace) if rate is None else learned(pace, rate)
-    if pace.climb is not Climb.TOP and pace.rate:
-        even = pace.rate * worth(1.0, pace.held) / worth(1.0, pace.limit)
-        assert learned(pace, even * 1.001).held == pace.limit
-        after = learned(pace, even * 0.999)
-        assert after.limit == pace.held
-        assert after.climb is Climb.TOP
+@given(rates=some.tuples(rates, rates, rates), held=some.floats(3, MOST / 2), looked=LOOKS)
+def test_a_look_around_is_held_against_both_sides(
+    rates: tuple[float, float, float], held: float, looked: Climb
+) -> None:
+    """Fewer at once stays only where it beat the windows before and after, more where one."""
+    before, trial, after = rates
+    tried = held * 1.5 if looked is Climb.UP else held / 1.5
+    pace = Pace(tried, looked, rate=before, held=held, looked=looked)
+    back = learned(pace, trial)
+    assert (back.limit, back.climb) == (held, Climb.TOP)
+    ended = learned(back, after)
+    gains = [worth(trial, tried) >= worth(rate, held) for rate in (before, after)]
+    moved = all(gains) if looked is Climb.DOWN else any(gains)
+    assert ended.held == (tried if moved else held)
+    assert ended.climb is Climb.TOP or moved
+
+
+def test_the_way_up_ends_only_where_much_is_lost() -> None:
+    """A window that was a little worse by chance does not end it at a quarter of the best."""
+    pace = learned(learned(Pace(), 300.0), 280.0)
+    assert (pace.limit, pace.climb) == (min(MOST, 4 * START), Climb.RISING)
+    back = learned(learned(Pace(), 300.0), 200.0)
+    assert (back.limit, back.climb) == (START, Climb.TOP)
+
+
+def test_noise_does_not_lead_it_astray() -> None:
+    """Rates that scatter by a half, of a server for which many at once are cheaper: many it is."""
+    widths = []
+    for seed in range(100):
+        chance, pace = random.Random(seed), Pace()  # noqa: S311  # the same noise each time
+        for _ in range(60):
+            rate = 1000 / (6 + 48 / pace.width) * chance.lognormvariate(0.0, 0.5)
+            pace = learned(pace, rate)
+            widths.append(pace.width)
+    tenth = sorted(widths)[len(widths) // 10]
+    print(f"on average {sum(widths) / len(widths):.0f} at once, nine of ten times {tenth} or more")
+    assert tenth >= START
+    assert sum(widths) / len(widths) > MOST / 2
 
 
 @given(limit=some.floats(LEAST, MOST), climb=some.sampled_from(Climb), rate=rates)
