@@ -79,7 +79,7 @@ class Vault:
         found = _mapping(self._data(path, str(reference)).get("data"))
         made = {}
         for key, value in found.items():
-            text = value if isinstance(value, str) else json.dumps(value, separators=(",", ":"))
+            text = value if isinstance(value, str) else _json_text(value)
             secrecy.note(text, f"{reference.path}/{key}")
             made[key] = SecretBytes(text, f"{reference.path}/{key}")
         return made
@@ -269,6 +269,10 @@ def _json(data: bytes) -> dict[str, Any] | None:
     except (ValueError, RecursionError):
         return None
     return found if isinstance(found, dict) else None
+
+
+def _json_text(value: Any) -> str:
+    return json.dumps(value, separators=(",", ":"), ensure_ascii=False)
 
 
 def _mapping(value: Any) -> dict[str, Any]:
