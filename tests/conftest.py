@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from hypothesis import HealthCheck, settings
 
 from opslib.core import secrecy
 from opslib.kube.client import Cluster, connect
@@ -27,6 +28,11 @@ if TYPE_CHECKING:
     from seal.vaults import Vault
 
 pytest_plugins = ("workers",)
+# How long an example takes, or is looked for, is for the machine to say.
+settings.register_profile(
+    "opslib", settings(), deadline=None, suppress_health_check=[HealthCheck.too_slow]
+)
+settings.load_profile("opslib")
 _STARTED = time.monotonic()
 _SEAL = Path(__file__).resolve().parent / "seal"
 _RUNS = Path(tempfile.gettempdir()) / f"opslib-tests-{os.getuid()}"
@@ -46,8 +52,13 @@ def _own_state() -> Iterator[None]:
             _clear(left)
     mine = _RUNS / str(os.getpid())
     mine.mkdir(mode=0o700, exist_ok=True)
+    temporary = mine / "t"  # short: sockets lie below it
+    temporary.mkdir(mode=0o700, exist_ok=True)
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("OPSLIB_STATE", str(mine))
+        # What killed programs leave behind goes at the end.
+        patch.setenv("TMPDIR", str(temporary))
+        patch.setattr(tempfile, "tempdir", str(temporary))
         with _ended_by_sigterm():
             yield
     _clear(mine)
@@ -107,7 +118,14 @@ def _control_plane(config: pytest.Config) -> None:
 
 
 def _sealed_secrets(config: pytest.Config) -> None:
-    binaries.programs([tools.KUBESEAL, tools.SEALED_SECRETS_CONTROLLER], _Lines(config))
+    from seal import parts
+
+    lines = _Lines(config)
+    binaries.programs([tools.KUBESEAL, tools.SEALED_SECRETS_CONTROLLER], lines)
+    for version in parts.OLDER:
+        lines.update(f"kubeseal {version}, which is built where it is not in the cache")
+        parts.kubeseal(version)
+    parts.controller(parts.OLDER[0])
 
 
 @pytest.fixture(scope="session")

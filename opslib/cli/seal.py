@@ -69,13 +69,24 @@ def seal(
     out: Annotated[
         str, typer.Option("--out", help="File for each: a pattern of {cluster} {namespace} {name}.")
     ] = "",
-    form: Annotated[str, typer.Option("--format", "-o", help="json or yaml.")] = "json",
+    form: Annotated[
+        str,
+        typer.Option("--format", "-o", envvar="SEALED_SECRETS_FORMAT", help="json or yaml."),
+    ] = "json",
     cert: Cert = "",
     scope: Annotated[
-        str, typer.Option("--scope", help="strict, namespace-wide or cluster-wide.")
+        str,
+        typer.Option(
+            "--scope",
+            envvar="SEALED_SECRETS_SCOPE",
+            help="strict, namespace-wide or cluster-wide.",
+        ),
     ] = "",
     name: Annotated[str, typer.Option("--name", help="Name of the SealedSecret.")] = "",
-    namespace: Annotated[str, typer.Option("--namespace", "-n", help="Its namespace.")] = "",
+    namespace: Annotated[
+        str,
+        typer.Option("--namespace", "-n", envvar="SEALED_SECRETS_NAMESPACE", help="Its namespace."),
+    ] = "",
     raw: Annotated[bool, typer.Option("--raw", help="Seal one value, print its base64.")] = False,
     from_file: Annotated[
         list[str] | None, typer.Option("--from-file", help="With --raw: file with the value.")

@@ -51,7 +51,7 @@ def check(
     For CI: it needs no cluster and no key. --cert and --recovery-private-key let it see more.
     """
     from opslib.seal import certificates, diagnose, fetching
-    from opslib.seal.past import labels_of
+    from opslib.seal.past import of_values
     from opslib.seal.sealed import in_paths
 
     unread: list[InputError] = []
@@ -63,7 +63,7 @@ def check(
         certificate=certificate,
         clusters=clusters,
         everywhere=everywhere(objects),
-        past=labels_of(objects) if history else {},
+        past=of_values(objects) if history else {},
     )
     found = diagnose.check(objects, known)
     counts = Counter(one.severity for one in found)
@@ -313,7 +313,7 @@ def _anew(
     if keys:
         return by_keys(keys, certificate)
     assert isinstance(flags, Flags)  # noqa: S101  # its module is imported by the verb only
-    controller = flags.controller(pinned)
+    controller = flags.warned(flags.controller(pinned))
     controller.per_second = rate
     return lambda one: controller.rotate(one.manifest)
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -50,6 +50,7 @@ class Flags:
     controller_name: str = "sealed-secrets-controller"
     kubeconfig: Path | None = None
     context: str | None = None
+    _controllers: dict[str, Controller] = field(default_factory=dict, repr=False)
 
     @cached_property
     def pins(self) -> Pins:
@@ -80,14 +81,25 @@ class Flags:
         return connect(self.kubeconfig, self.context or (pinned.context if pinned else "") or None)
 
     def controller(self, pinned: Pinned | None = None) -> Controller:
-        """Return the controller that options and pin name."""
+        """Return the controller that options and pin name, each time the same one."""
         from opslib.seal.controller import Controller
         from opslib.seal.names import CONTROLLER_NAME, CONTROLLER_NAMESPACE
 
+        which = pinned.name if pinned else ""
+        if which in self._controllers:
+            return self._controllers[which]
         namespace, name = self.controller_namespace, self.controller_name
         if pinned and (namespace, name) == (CONTROLLER_NAMESPACE, CONTROLLER_NAME):
             namespace, name = pinned.namespace, pinned.controller
-        return Controller(self.cluster(pinned), namespace, name)
+        made = Controller(self.cluster(pinned), namespace, name)
+        self._controllers[which] = made
+        return made
+
+    def warned(self, controller: Controller) -> Controller:
+        """Tell what there is to know of a controller, unless it was told already."""
+        for text in controller.news():
+            say(f"warning: {text}")
+        return controller
 
     def certificate(self, pinned: Pinned | None) -> Certificate:
         """Return the certificate to seal with; warnings are told."""
@@ -266,7 +278,9 @@ def fetch_cert(flags: Flags) -> None:
     if flags.cert:
         data = fetching.fetch(flags.cert)
     else:
-        data = flags.controller(_only(flags)).certificate()
+        controller = flags.controller(_only(flags))
+        data = controller.certificate()
+        flags.warned(controller)
     if flags.output:
         write_atomic(flags.output, data)
     else:
@@ -304,7 +318,7 @@ def validate(flags: Flags) -> None:
     from opslib.seal.sealed import read_sealed
 
     found = [one for data, where in inputs(flags) for one in read_sealed(data, where)]
-    controller = flags.controller(_only(flags))
+    controller = flags.warned(flags.controller(_only(flags)))
     bad = [one for one in found if not controller.verify(one.manifest)]
     if bad:
         raise OpslibError(
@@ -321,8 +335,8 @@ def re_encrypt(flags: Flags) -> None:
     # The answer is for the controller's newest key, which must be the pinned one.
     own = replace(flags, cert="", merge_into=flags.files[0] if flags.files else None)
     (pinned, *_) = own.chosen()
-    controller = own.controller(pinned)
     newest = own.certificate(pinned)
+    controller = own.warned(own.controller(pinned))
 
     def anew(one: Declared) -> dict[str, str]:
         return controller.rotate(one.manifest)

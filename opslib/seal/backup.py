@@ -20,6 +20,9 @@ from opslib.seal.privatekeys import LABEL, PrivateKey
 from opslib.seal.sealed import Declared
 from opslib.seal.wire import Malformed, decode, label_hash, opens
 
+LEGACY = "sealed-secrets-key"
+"""The Secret with the key of the first controllers, which has no label."""
+
 
 @dataclass(frozen=True)
 class Held:
@@ -102,9 +105,12 @@ def of_cluster(cluster: Cluster, namespace: str) -> list[str]:
 
     Raises ApiError where their Secrets may not be read, InputError where there are none.
     """
-    items, _ = cluster.list(f"/api/v1/namespaces/{namespace}/secrets", {"labelSelector": LABEL})
+    place = f"/api/v1/namespaces/{namespace}/secrets"
+    items, _ = cluster.list(place, {"labelSelector": LABEL})
+    names = {secret["metadata"]["name"] for secret in items}
+    legacy = None if LEGACY in names else cluster.find(f"{place}/{LEGACY}")
     found = []
-    for secret in items:
+    for secret in [*items, *([legacy] if legacy else [])]:
         text = (secret.get("data") or {}).get("tls.crt")
         where = f"Secret {namespace}/{secret['metadata']['name']}"
         try:

@@ -14,6 +14,7 @@ from typing import Any
 from opslib.core.errors import InputError, OpslibError
 from opslib.kube.client import Cluster
 from opslib.kube.errors import ApiError
+from opslib.seal import age
 from opslib.seal.names import CONTROLLER_NAME, CONTROLLER_NAMESPACE
 
 PER_SECOND = 2.0
@@ -31,7 +32,9 @@ class Controller:
     namespace: str = CONTROLLER_NAMESPACE
     name: str = CONTROLLER_NAME
     per_second: float = PER_SECOND
+    _service: Mapping[str, Any] = field(default_factory=dict, repr=False)
     _base: str = ""
+    _warned: bool = False
     _next: float = field(default=0.0, repr=False)
 
     def certificate(self) -> bytes:
@@ -50,6 +53,15 @@ class Controller:
         except ApiError as error:
             raise self._silent(error, "its certificate cannot be fetched") from error
         return b"".join(lines)
+
+    def news(self) -> list[str]:
+        """Return what a person should know of its version, once; the controller has answered."""
+        if self._warned:
+            return []
+        self._warned = True
+        base = self._proxy()
+        told = age.warning(self.cluster, self.namespace, self._service, base)
+        return [told] if told else []
 
     def verify(self, manifest: Mapping[str, Any]) -> bool:
         """Ask whether the controller can unseal all values; nothing of them is answered."""
@@ -92,8 +104,8 @@ class Controller:
         if not self._base:
             path = f"/api/v1/namespaces/{self.namespace}/services/{self.name}"
             try:
-                service = self.cluster.get(path)
-                port = str((service["spec"]["ports"][0]).get("name") or "")
+                self._service = self.cluster.get(path)
+                port = str((self._service["spec"]["ports"][0]).get("name") or "")
             except ApiError as error:
                 raise self._missing(error) from error
             except (KeyError, IndexError, TypeError):

@@ -18,7 +18,9 @@ from opslib.seal import form, notes, wire
 from opslib.seal.certificates import Certificate
 from opslib.seal.findings import Cause, Finding, about, of_label
 from opslib.seal.form import AGAIN
+from opslib.seal.labels import candidates
 from opslib.seal.notes import Note
+from opslib.seal.past import Before
 from opslib.seal.pins import Pinned
 from opslib.seal.privatekeys import PrivateKey
 from opslib.seal.sealed import Declared
@@ -28,14 +30,14 @@ from opslib.seal.sealed import Declared
 class Knowledge:
     """What is known besides the files: keys, a certificate, pins, and today's date.
 
-    ``past``: by ciphertext, the label that its object had in the commit that brought it.
+    ``past``: by ciphertext, what Git first had in its place.
     """
 
     keys: Mapping[str, PrivateKey] = field(default_factory=dict)
     certificate: Certificate | None = None
     clusters: Callable[[Declared], Sequence[Pinned]] = lambda _: ()
     everywhere: Sequence[Pinned] = ()
-    past: Mapping[str, tuple[str, str]] = field(default_factory=dict)
+    past: Mapping[str, Before] = field(default_factory=dict)
     today: date = field(default_factory=lambda: clock.now().date())
 
 
@@ -56,7 +58,8 @@ class _Judge:
             for key, text in one.data.items():
                 if isinstance(text, str):
                     self._places.setdefault(text, []).append((one, key))
-        self._labels = {_hash(label): label for label in _candidates(objects)}
+        before = [one.label for one in known.past.values()]
+        self._labels = {_hash(label): label for label in candidates(objects, before)}
 
     def of(self, one: Declared) -> Iterator[Finding]:
         """Yield what there is to say about an object and its values."""
@@ -95,20 +98,23 @@ class _Judge:
         if changed:
             yield changed
             return
-        yield from self._copied(one, key, text, note)
-        if note:
+        if copied := next(self._copied(one, key, text, note), None):
+            yield copied
+        elif note:
             yield from of_label(one, key, note.label, "as noted")
             yield from self._of_key(one, key, note.key)
-        elif text in self._known.past:
-            label, commit = self._known.past[text]
-            yield from of_label(one, key, label, f"as of commit {commit[:12]}")
+        elif before := self._known.past.get(text):
+            yield from of_label(one, key, before.label, f"as of commit {before.commit[:12]}")
+        else:
+            yield from form.of_template(one, key)
         yield from self._of_certificate(one, key, text, note)
 
     def _by_keys(self, one: Declared, key: str, text: str, note: Note | None) -> Iterator[Finding]:
         """Judge by the private keys: which one opens it, and under which label."""
         data = wire.decode(text)
         for private in self._ordered(note):
-            found = wire.label_hash(private.key, data)
+            mine = wire.opens(private.key, data, one.label)  # a tenth of what the next takes
+            found = _hash(one.label) if mine else wire.label_hash(private.key, data)
             if found is None:
                 continue
             copied = list(self._copied(one, key, text, note))
@@ -155,7 +161,7 @@ class _Judge:
         changed = self._changed(one, key, text, note)
         if changed:
             yield changed
-        elif note and note.key in self._known.keys and one.sum_of(key, note) == "":
+        elif note and note.key in self._known.keys:
             what = "its session key is damaged: edited, as it is noted to be of a known key"
             yield about(one, key, Cause.EDITED, what, AGAIN)
         else:
@@ -170,15 +176,19 @@ class _Judge:
             )
 
     def _changed(self, one: Declared, key: str, text: str, note: Note | None) -> Finding | None:
-        """Compare a ciphertext with its check sum; None where it agrees or there is none."""
+        """Compare a ciphertext with its check sum, or with what Git had; None where it agrees."""
         noted = one.sum_of(key, note)
         now = notes.check_sum(text)
-        if not noted or noted == now:
+        if not noted:
+            return self._changed_since(one, key, text)
+        if noted == now:
             return None
         other = self._sum_elsewhere(one, key, now)
         if other:
             what = f"its ciphertext is that of {other}: they were exchanged"
             return about(one, key, Cause.SWAPPED, what, "put each ciphertext under its own key")
+        if copied := next(self._copied(one, key, text, None), None):
+            return copied
         was, length = int(noted.partition("/")[2]), int(now.partition("/")[2])
         if length < was:
             what = f"its ciphertext is cut off: {length} characters of {was}"
@@ -191,6 +201,19 @@ class _Judge:
             f"take it from Git again, or {AGAIN}",
         )
 
+    def _changed_since(self, one: Declared, key: str, text: str) -> Finding | None:
+        before = self._known.past.get(text)
+        joined = "".join(text.split())
+        if before is None or before.text == joined:
+            return None
+        since = f"commit {before.commit[:12]}"
+        hint = f"take it from there, or {AGAIN}"
+        if before.text.startswith(joined):
+            what = f"its ciphertext is cut off: {len(joined)} of {len(before.text)} characters in"
+            return about(one, key, Cause.TRUNCATED, f"{what} {since}", hint)
+        what = f"its ciphertext is not the one of {since}: edited by hand"
+        return about(one, key, Cause.EDITED, what, hint)
+
     @staticmethod
     def _sum_elsewhere(one: Declared, key: str, now: str) -> str:
         known, _ = one.read_notes()
@@ -202,13 +225,18 @@ class _Judge:
         for other, name in self._places.get(text, ()):
             if other is one or other.label == one.label:
                 continue
-            theirs = other.read_notes()[0].get(name)
-            mine = note is not None and note.label == notes.note_label(one.label)
-            if mine and not (theirs and theirs.label == notes.note_label(other.label)):
-                continue  # the other one is the copy, by the notes
+            mine = self._label_of(text, note)
+            theirs = self._label_of(text, other.read_notes()[0].get(name))
+            if mine == notes.note_label(one.label) and theirs != notes.note_label(other.label):
+                continue  # the other one is the copy, by the notes or by Git
             what = f"it is the ciphertext of {name} of {other} ({other.place_of(name)})"
             yield about(one, key, Cause.COPIED, what, AGAIN)
             return
+
+    def _label_of(self, text: str, note: Note | None) -> str:
+        """Return the label that a note or Git tells of a ciphertext; "" where neither does."""
+        before = self._known.past.get(text)
+        return note.label if note else before.label if before else ""
 
     def _of_key(self, one: Declared, key: str, fingerprint: str) -> Iterator[Finding]:
         """Compare the key that is noted with those that are pinned for the file's cluster."""
@@ -261,28 +289,6 @@ class _Judge:
     def _ordered(self, note: Note | None) -> list[PrivateKey]:
         keys = list(self._known.keys.values())
         return sorted(keys, key=lambda one: note is None or one.fingerprint != note.key)
-
-
-def _candidates(objects: Sequence[Declared]) -> Iterator[bytes]:
-    """Yield the labels that values may have been sealed under, as far as the files tell."""
-    yield b""
-    namespaces: set[str] = set()
-    names: set[str] = set()
-    for one in objects:
-        namespaces.add(one.namespace)
-        names.add(one.name)
-        for note in one.read_notes()[0].values():
-            namespace, _, name = note.label.partition("/")
-            namespaces.add(namespace)
-            names.add(name)
-    for namespace in sorted(namespaces)[:_MOST]:
-        yield namespace.encode()
-        for name in sorted(names)[:_MOST]:
-            yield f"{namespace}/{name}".encode()
-
-
-_MOST = 1000
-"""Names and namespaces that are tried with each other: a million hashes, a second."""
 
 
 def _hash(label: bytes) -> bytes:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Iterable, Mapping
+from dataclasses import replace
 from typing import Any
 
 from opslib.core.errors import InputError
@@ -19,7 +20,8 @@ _SPECIAL = re.compile(r"\.(?:inf|nan)", re.IGNORECASE)
 def render(documents: Iterable[Mapping[str, Any]], form: str) -> str:
     """Write documents one after the other, each YAML one begun by ``---``."""
     if check(form) == "json":
-        return "".join(json.dumps(one, indent=2, ensure_ascii=False) + "\n" for one in documents)
+        whole = map(_with_sums, documents)
+        return "".join(json.dumps(one, indent=2, ensure_ascii=False) + "\n" for one in whole)
     return "".join("---\n" + _document(one) for one in documents)
 
 
@@ -37,6 +39,24 @@ def scalar(text: str) -> str:
     if _PLAIN.fullmatch(text) and text.lower() not in _WORDS and not _SPECIAL.fullmatch(text):
         return text
     return "".join(map(_visible, json.dumps(text, ensure_ascii=False)))
+
+
+def _with_sums(one: Mapping[str, Any]) -> Mapping[str, Any]:
+    """Write the check sums into the notes: JSON has no comments for them."""
+    metadata = one.get("metadata") or {}
+    annotations = metadata.get("annotations") or {}
+    known, wrong = notes.read(annotations.get(notes.ANNOTATION))
+    data = (one.get("spec") or {}).get("encryptedData")
+    if not known or wrong or not isinstance(data, dict):
+        return one
+    summed = {
+        key: replace(note, sum=notes.check_sum(data[key]))
+        if isinstance(data.get(key), str)
+        else note
+        for key, note in known.items()
+    }
+    annotations = {**annotations, notes.ANNOTATION: notes.write(summed)}
+    return {**one, "metadata": {**metadata, "annotations": annotations}}
 
 
 def _document(one: Mapping[str, Any]) -> str:

@@ -63,14 +63,16 @@ def certificate(
     ``place`` names it; "" asks the controller. It must be valid now and, where the cluster is
     pinned, be of the pinned key. Raises InputError otherwise.
     """
+    told: list[str] = []
     if place:
         one = certificates.parse(fetch(place), without_credentials(place))
     else:
         source = controller()
         one = certificates.parse(source.certificate(), f"Service {source.namespace}/{source.name}")
+        told += source.news()
     if pinned is not None:
         pins.check(one, pinned)
-    told = certificates.check_dates(one)
+    told += certificates.check_dates(one)
     if pinned is None and place.startswith("http://"):
         told.append(
             f"{without_credentials(place)} comes without TLS and is not pinned: whoever is on the"

@@ -78,7 +78,7 @@ def of_label(one: Declared, key: str, noted: str, how: str) -> list[Finding]:
     """
     scope = _scope_of(noted)
     if scope is not one.scope:
-        return [about(one, key, Cause.SCOPE, *_of_scope(one, noted, scope, how))]
+        return [about(one, key, Cause.SCOPE, *_of_scope(one, scope, how))]
     namespace, _, name = noted.partition("/")
     found: list[Finding] = []
     if scope is not Scope.CLUSTER and namespace != one.namespace:
@@ -122,11 +122,10 @@ def _scope_of(noted: str) -> Scope:
     return Scope.STRICT if "/" in noted else Scope.NAMESPACE
 
 
-def _of_scope(one: Declared, noted: str, scope: Scope, how: str) -> tuple[str, str]:
+def _of_scope(one: Declared, scope: Scope, how: str) -> tuple[str, str]:
     what = f"it was sealed {scope} ({how}), and the object's annotations say {one.scope}"
     odd = one.annotations.get(scope.annotation) if scope.annotation else None
-    inner = one.template.get("metadata")
-    there = (inner.get("annotations") or {}) if isinstance(inner, dict) else {}
+    there = one.template_metadata.get("annotations") or {}
     if odd not in {None, "true"}:
         what += f'; {scope.annotation} is {str(odd)[:20]!r}, and only "true" counts'
     elif scope.annotation and isinstance(there, dict) and there.get(scope.annotation) == "true":
@@ -135,7 +134,6 @@ def _of_scope(one: Declared, noted: str, scope: Scope, how: str) -> tuple[str, s
         hint = f"take {one.scope.annotation} out of metadata.annotations, or seal the values anew"
     else:
         hint = f'write {scope.annotation}: "true" under metadata.annotations, or seal them anew'
-    del noted
     return what, hint
 
 

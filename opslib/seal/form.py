@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 
 from opslib.seal import wire
-from opslib.seal.findings import Cause, Finding, about
-from opslib.seal.notes import Note
+from opslib.seal.findings import Cause, Finding, about, of_label
+from opslib.seal.notes import Note, note_label
 from opslib.seal.sealed import Declared
 
 AGAIN = "seal this value anew: opslib seal set FILE KEY"
@@ -47,6 +48,22 @@ def of_object(one: Declared) -> Iterator[Finding]:
             yield about(one, "", Cause.SCOPE, what, hint, severity="warning")
 
 
+def of_template(one: Declared, key: str) -> Iterator[Finding]:
+    """Compare the object with its template, where nothing else tells what a value is bound to.
+
+    kubeseal writes both alike, so that one of them was changed. It is no error: a kustomization
+    may give the object the name back that its values were sealed for.
+    """
+    inner = one.template_metadata
+    marks = inner.get("annotations")
+    scope = wire.scope_of(marks if isinstance(marks, dict) else None)
+    name = str(inner.get("name") or one.name)
+    namespace = str(inner.get("namespace") or one.namespace)
+    label = note_label(wire.label_of(scope, namespace, name))
+    for finding in of_label(one, key, label, "as its template says"):
+        yield replace(finding, severity="warning")
+
+
 def of_value(one: Declared, key: str, text: str, note: Note | None) -> Finding | None:
     """Tell what no key could open: plain text, broken base64, too few bytes; None if there is none.
 
@@ -65,7 +82,7 @@ def of_value(one: Declared, key: str, text: str, note: Note | None) -> Finding |
             wire.split(data)
             return None
     except wire.Malformed as error:
-        if not begins and abs(was - len(joined)) > _EDIT:
+        if not begins and (abs(was - len(joined)) > _EDIT or len(set(joined)) < _LETTERS):
             return _plaintext(one, key)
         cut = shorter or "cut off" in str(error)
         what = f"its ciphertext is cut off{shorter}" if shorter else str(error)

@@ -51,8 +51,7 @@ def unseal(one: Declared, keys: Mapping[str, PrivateKey]) -> dict[str, Any]:
     data = {key: value.reveal() for key, value in found.items()}
     data = _templated(one, data)
     template = one.template
-    inner = template.get("metadata")
-    metadata = dict(inner) if isinstance(inner, dict) else {}
+    metadata = dict(one.template_metadata)
     metadata.pop("creationTimestamp", None)
     metadata["name"] = one.name
     if one.namespace:

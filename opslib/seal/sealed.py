@@ -72,6 +72,11 @@ class Declared:
         found = self.spec.get("template")
         return found if isinstance(found, dict) else {}
 
+    @property
+    def template_metadata(self) -> dict[str, Any]:
+        found = self.template.get("metadata")
+        return found if isinstance(found, dict) else {}
+
     def read_notes(self) -> tuple[dict[str, notes.Note], list[str]]:
         """Return the notes by key, with the check sums, and what is wrong with them."""
         return notes.read(self.annotations.get(notes.ANNOTATION))

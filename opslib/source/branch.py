@@ -7,12 +7,12 @@ mirror, with the commit as a patch file beside it and, if asked for, pushed.
 from __future__ import annotations
 
 import re
-import tempfile
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 
+from opslib.core import scratch
 from opslib.core.clock import now
 from opslib.core.errors import ConflictError, InputError, OpslibError
 from opslib.core.files import private_dir, write_atomic
@@ -108,8 +108,8 @@ def commit_files(
     if not changes:
         raise InputError("there is nothing to commit", where=branch)
     lines = [_line(git, base, path, data) for path, data in sorted(changes.items())]
-    with tempfile.TemporaryDirectory(prefix="opslib-index-") as folder:
-        index = {"GIT_INDEX_FILE": str(Path(folder) / "index")}
+    with scratch.folder("index-") as folder:
+        index = {"GIT_INDEX_FILE": str(folder / "index")}
         _run(git, "read-tree", base, env=index)
         _run(git, "update-index", "-z", "--index-info", env=index, stdin=b"".join(lines))
         tree = _run(git, "write-tree", env=index).text.strip()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -16,6 +16,8 @@ from opslib.source.transport import LOCAL_SECONDS, Git
 
 _HEAD = re.compile(r"([0-9a-f]{40}|[0-9a-f]{64}) \d+ \d+(?: \d+)?")
 _COMMIT_SECONDS = 300.0
+MOST_VERSION = 16_000_000
+_BATCH = 32_000_000
 
 
 @dataclass(frozen=True)
@@ -43,22 +45,30 @@ class WorkTree:
         """Return a path from the top, as git names it."""
         return path.resolve().relative_to(self.top.resolve()).as_posix()
 
-    def first_with(self, text: str) -> str:
-        """Return the oldest commit up to HEAD that brought a text; "" where none did."""
-        done = self.git.run("log", "--format=%H", f"-S{text}", "HEAD", "--")
-        commits = [one for one in done.text.split() if is_id(one)] if done.code == 0 else []
-        return commits[-1] if commits else ""
+    def versions(self, *endings: str) -> Iterator[tuple[str, bytes]]:
+        """Yield every content that files had up to HEAD with its first commit, the oldest first.
 
-    def files_with(self, commit: str, text: str) -> dict[str, bytes]:
-        """Return the files of a commit that hold a text, with their contents."""
-        args = ("grep", "-l", "-z", "-I", "--fixed-strings", "-e", text, commit, "--")
-        names = [word.partition(":")[2] for word in self.git.run(*args).text.split("\0") if word]
-        found = {}
-        for name in names[:5]:
-            done = self.git.run("cat-file", "blob", f"{commit}:{name}")
-            if done.code == 0:
-                found[name] = done.out
-        return found
+        ``endings`` choose the files by their names. Contents of more than MOST_VERSION bytes
+        are left out, and merges that change what they merge.
+        """
+        words = ("--reverse", "--topo-order", "--format=%H", "--raw", "--no-abbrev", "--no-renames")
+        done = self.git.run("log", *words, "HEAD", "--")
+        first = _blobs(done.text, endings) if done.code == 0 else {}
+        for batch in _batched(self._sizes(list(first)), _BATCH):
+            data = self.git.run("cat-file", "--batch", stdin=_rows(batch)).out
+            at = 0
+            for oid in batch:
+                end = data.index(b"\n", at)
+                size = int(data[at:end].split()[2])
+                yield first[oid], data[end + 1 : end + 1 + size]
+                at = end + size + 2
+
+    def _sizes(self, ids: list[str]) -> list[tuple[str, int]]:
+        """Return the sizes of blobs that are there and not too large."""
+        done = self.git.run("cat-file", "--batch-check", stdin=_rows(ids))
+        rows = [line.split() for line in done.text.splitlines()]
+        found = [(row[0], int(row[2])) for row in rows if len(row) == 3 and row[1] == "blob"]
+        return [(oid, size) for oid, size in found if size <= MOST_VERSION]
 
     def dirty(self, paths: Iterable[Path]) -> list[str]:
         """Return those of the files that differ from HEAD, or that git does not know."""
@@ -121,3 +131,36 @@ def _lines(text: str) -> Iterable[Blamed]:
             author = plain(row.removeprefix("author "))
         elif row.startswith("\t"):
             yield Blamed(row[1:], commit, author)
+
+
+def _rows(ids: Iterable[str]) -> bytes:
+    return "".join(f"{oid}\n" for oid in ids).encode()
+
+
+def _blobs(log: str, endings: tuple[str, ...]) -> dict[str, str]:
+    """Return the first commit of each blob, of ``git log --raw`` from the oldest commit on."""
+    found: dict[str, str] = {}
+    commit = ""
+    for line in log.splitlines():
+        if line.startswith(":"):
+            head, _, name = line.partition("\t")
+            oid = head.split()[3]
+            if name.strip('"').endswith(endings) and oid.strip("0"):
+                found.setdefault(oid, commit)
+        elif is_id(line):
+            commit = line
+    return found
+
+
+def _batched(rows: Iterable[tuple[str, int]], most: int) -> Iterator[list[str]]:
+    """Yield names in lists of at most so many bytes together, each of one at least."""
+    batch: list[str] = []
+    total = 0
+    for name, size in rows:
+        if batch and total + size > most:
+            yield batch
+            batch, total = [], 0
+        batch.append(name)
+        total += size
+    if batch:
+        yield batch

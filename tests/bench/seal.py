@@ -4,7 +4,7 @@
 for a key of 4096 bits, by whole processes that read a file: opslib with all in one call (with
 and without its notes), kubeseal with all in one stream, and a sample of one kubeseal process
 each. Then 10,000 random values for each of the three scopes, sealed here and unsealed by
-upstream's crypto package, and the other way.
+upstream's crypto package and by the real kubeseals of three versions, and the other way.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ from . import measure
 from .measure import Took, alternating, machine, ratio, table, write
 
 parts = importlib.import_module("tests.seal.parts")
-exchange = importlib.import_module("tests.seal.test_interop").exchange
+interop = importlib.import_module("tests.seal.test_interop")
 SECRETS, KEYS = 1000, 3
 VALUES = 10_000
 SAMPLE = 40
@@ -114,16 +114,27 @@ def bulk(folder: Path, rounds: int) -> dict[str, dict[str, Any]]:
     )
 
 
+def exchanges(folder: Path) -> dict[str, dict[str, dict[str, int]]]:
+    """Exchange values with upstream's crypto package and with each real kubeseal, by scope."""
+    pair = parts.pair(2048)
+    found: dict[str, dict[str, dict[str, int]]] = {}
+    for version in ("crypto package", *parts.OLDER, parts.NEWEST):
+        of = found.setdefault(version if " " in version else f"kubeseal {version}", {})
+        for scope in Scope:
+            if " " in version:
+                done, wrong = interop.exchange(pair, folder, scope, VALUES)
+            else:
+                done, wrong = interop.with_kubeseal(version, pair, folder, scope, VALUES)
+            of[str(scope)] = {"exchanges": done, "mismatches": wrong}
+            print(f"{version}, {scope}: {done} exchanges, {wrong} mismatches", flush=True)
+    return found
+
+
 def main(rounds: int = ROUNDS) -> None:
     """Measure, and write the results."""
     with tempfile.TemporaryDirectory() as place:
         results = bulk(Path(place), rounds)
-        pair = parts.pair(2048)
-        exchanged = {}
-        for scope in Scope:
-            done, wrong = exchange(pair, Path(place), scope, VALUES)
-            exchanged[str(scope)] = {"exchanges": done, "mismatches": wrong}
-            print(f"{scope}: {done} exchanges, {wrong} mismatches", flush=True)
+        exchanged = exchanges(Path(place))
     cpu = {name: statistics.median(values) for name, values in _CPU.items()}
     cpu[EACH] *= SECRETS
     document = {

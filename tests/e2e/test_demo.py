@@ -29,7 +29,7 @@ def demo(_own_state: None, tmp_path_factory: pytest.TempPathFactory) -> Iterator
     try:
         for _ in range(2):
             done = subprocess.run(
-                words, cwd=PROJECT, capture_output=True, text=True, timeout=280, check=False
+                words, cwd=PROJECT, capture_output=True, text=True, timeout=290, check=False
             )
             assert done.returncode == 0, done.stderr[-3000:]
         yield json.loads(done.stdout)

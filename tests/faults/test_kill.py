@@ -66,7 +66,7 @@ def _killed(arena: Field, text: str, number: int, moment: str) -> bool:
         target=victim.dies, args=(job, number, moment)
     )
     process.start()
-    process.join(timeout=60)
+    process.join(timeout=120)
     assert process.exitcode in {-signal.SIGKILL, victim.WRITTEN}, process.exitcode
     return process.exitcode == -signal.SIGKILL
 

@@ -69,7 +69,9 @@ def test_a_deployment_names_the_image_that_it_lacks(bench: Workbench) -> None:
     bench.apply(deployment("web"))
     prepared = bench.plan(deployment("web", image=BAD_IMAGE), "b")
     kinds = {t.key: t.kind for t in prepared.desired.targets}
-    applied = bench.write(prepared, timeout=6)
+    bench.write(prepared, wait=False)
+    until(lambda: health_of(bench.server, kinds)[0], P, "ImagePull")
+    applied = bench.apply(deployment("web", image=BAD_IMAGE), "b", timeout=1)
     state = applied.health[0]
     assert state.health is P
     assert "ImagePull" in state.message
@@ -80,7 +82,7 @@ def test_a_deployment_names_the_image_that_it_lacks(bench: Workbench) -> None:
     plain = assess(live)
     soon = with_pods(live, plain, pods, now() + timedelta(seconds=60))
     assert (plain.health, soon.health) == (P, F)
-    mended = bench.apply(deployment("web", image="registry.example/app:3"), "c", timeout=40)
+    mended = bench.apply(deployment("web", image="registry.example/app:3"), "c", timeout=90)
     assert mended.ok, mended.health
     assert health_of(bench.server, kinds)[0].health is C
 
@@ -292,7 +294,7 @@ def test_a_repository_brings_its_rules(bench: Workbench, tmp_path: Path, group: 
     found = report({"shards": [], "conditions": degraded})
     assert (found.health, found.message) == (F, "Degraded: one disk is slow")
     assert report({"conditions": []}).health is C
-    applied = session.apply(session.plan(session.fetch()), timeout=20)
+    applied = session.apply(session.plan(session.fetch()), timeout=60)
     assert applied.ok, applied.health
 
 

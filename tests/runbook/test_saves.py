@@ -41,7 +41,7 @@ def test_a_thousand_kills_leave_a_thousand_notebooks(tmp_path: Path) -> None:
     """After kill -9 at any moment the notebook is valid, whole, and not one save behind."""
     words = [sys.executable, "-m", "tests.runbook.writer", str(tmp_path), str(KILLS), "7"]
     root = Path(__file__).parents[2]
-    done = subprocess.run(words, capture_output=True, check=False, timeout=280, cwd=root)
+    done = subprocess.run(words, capture_output=True, check=False, timeout=560, cwd=root)
     assert done.returncode == 0, done.stderr.decode()
     found = json.loads(done.stdout)
     print(found)

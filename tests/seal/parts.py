@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import functools
 import hashlib
 import os
 import shutil
@@ -116,14 +117,40 @@ def dumped(*documents: Mapping[str, Any]) -> bytes:
     return b"\n".join(orjson.dumps(one) for one in documents)
 
 
-def kubeseal() -> Path:
-    """Return the real kubeseal, built from its pinned module where it is not there yet."""
+OLDER = ("v0.27.1", "v0.36.6")
+"""Other versions of upstream's programs to exchange values with, pinned in ``old/``."""
+NEWEST = tools.SEALED_SECRETS
+
+
+@functools.cache
+def kubeseal(version: str = NEWEST) -> Path:
+    """Return the real kubeseal, built from its pinned module where it is not there yet.
+
+    It is found once: a test may move HOME, and the cache with it.
+    """
+    if version in OLDER:
+        return _older("kubeseal", version)
     return binaries.programs([tools.KUBESEAL])["kubeseal"]
 
 
-def controller() -> Path:
-    """Return the real controller."""
+@functools.cache
+def controller(version: str = NEWEST) -> Path:
+    """Return the real controller; found once, as kubeseal."""
+    if version in OLDER:
+        return _older("controller", version)
     return binaries.programs([tools.SEALED_SECRETS_CONTROLLER])["controller"]
+
+
+def _older(name: str, version: str) -> Path:
+    """Return a program of an older version, built where it is not in the cache yet."""
+    newest = tools.KUBESEAL.cached()
+    target = newest.parent.with_name(newest.parent.name.replace(NEWEST, version)) / name
+    target.parent.mkdir(parents=True, exist_ok=True)
+    with exclusive(target.with_name(f".{name}.lock"), f"the build of {name} {version}", wait=True):
+        if not target.exists():
+            pinned = Path(__file__).with_name("old") / version.removeprefix("v")
+            _build(pinned, target, f"github.com/bitnami-labs/sealed-secrets/cmd/{name}", version)
+    return target
 
 
 def peer() -> Path:
@@ -133,18 +160,22 @@ def peer() -> Path:
     target = tools.KUBESEAL.cached().with_name(name)
     with exclusive(target.with_name(f".{name}.lock"), "the build of the peer", wait=True):
         if not target.exists():
-            _build(source, target)
+            pinned = Path(str(files("opslib.sandbox"))) / "gobuild" / "sealed-secrets"
+            _build(pinned, target, ".", source=source)
     return target
 
 
-def _build(source: Path, target: Path) -> None:
-    pinned = Path(str(files("opslib.sandbox"))) / "gobuild" / "sealed-secrets"
+def _build(
+    pinned: Path, target: Path, package: str, version: str = "", *, source: Path | None = None
+) -> None:
+    """Build a Go program from pinned modules; it appears whole."""
     go = golang.find_go(SILENT)
     with tempfile.TemporaryDirectory() as work:
-        for path in (pinned / "go.mod", pinned / "go.sum", source):
+        for path in (pinned / "go.mod", pinned / "go.sum", *([source] if source else ())):
             shutil.copyfile(path, Path(work, path.name))
         made = target.with_suffix(".tmp")
-        words = [str(go), "build", "-trimpath", "-o", str(made), "."]
+        flags = f"-s -w -X main.VERSION={version}"
+        words = [str(go), "build", "-trimpath", "-ldflags", flags, "-o", str(made), package]
         subprocess.run(words, cwd=work, env=golang.build_environment(go), check=True)
         os.replace(made, target)
 

@@ -28,6 +28,7 @@ import yaml
 from opslib.core.errors import OpslibError
 from opslib.core.progress import SILENT
 from opslib.kube.client import Cluster
+from opslib.kube.errors import ApiError
 from opslib.sandbox import golang
 from opslib.seal.certificates import parse
 from opslib.seal.controller import Controller
@@ -36,6 +37,7 @@ from . import parts
 
 MODULE = "github.com/bitnami/sealed-secrets"
 CRD = "sealedsecrets.bitnami.com"
+NAME = "sealed-secrets-controller"
 _SCRIPT = (
     'place=$(readlink -f /var/run) && mount -t tmpfs none "$place" && shift_from="$1" && shift'
     ' && mkdir -p "$place/secrets/kubernetes.io/serviceaccount"'
@@ -68,17 +70,24 @@ class Running:
         return parse(Controller(self.cluster, self.namespace).certificate(), "cert").fingerprint
 
     def apply(self, manifest: dict[str, Any], namespace: str) -> dict[str, Any]:
-        """Create or replace a SealedSecret."""
+        """Create or replace a SealedSecret; again where the controller wrote in between."""
         name = manifest["metadata"]["name"]
         path = f"/apis/bitnami.com/v1alpha1/namespaces/{namespace}/sealedsecrets"
-        old = self.cluster.find(f"{path}/{name}")
-        if old is None:
-            made = self.cluster.request("POST", path, body=manifest)
-        else:
+
+        def write() -> Any:
+            old = self.cluster.find(f"{path}/{name}")
+            if old is None:
+                return self.cluster.request("POST", path, body=manifest)
             body = json.loads(json.dumps(manifest))
             body["metadata"]["resourceVersion"] = old["metadata"]["resourceVersion"]
-            made = self.cluster.request("PUT", f"{path}/{name}", body=body)
-        return dict(made)
+            try:
+                return self.cluster.request("PUT", f"{path}/{name}", body=body)
+            except ApiError as error:
+                if error.code != 409:
+                    raise
+                return None
+
+        return dict(until(write, "write without a conflict"))
 
     def secret(self, namespace: str, name: str) -> dict[str, bytes] | None:
         """Return the values of a Secret as the cluster has them."""
@@ -86,6 +95,12 @@ class Running:
         if found is None:
             return None
         return {k: base64.b64decode(v) for k, v in (found.get("data") or {}).items()}
+
+    def events(self, namespace: str, name: str) -> dict[str, str]:
+        """Return the last message of each reason that the controller gave for a SealedSecret."""
+        items, _ = self.cluster.list(f"/api/v1/namespaces/{namespace}/events")
+        mine = [one for one in items if one["involvedObject"]["name"] == name]
+        return {one["reason"]: one["message"] for one in mine}
 
     def synced(self, namespace: str, name: str) -> bool | None:
         """Return what the controller says of a SealedSecret; None while it says nothing."""
@@ -97,7 +112,7 @@ class Running:
         return next((c["status"] == "True" for c in status.get("conditions") or []), None)
 
 
-def until(work: Callable[[], Any], what: str, seconds: float = 12) -> Any:
+def until(work: Callable[[], Any], what: str, seconds: float = 90) -> Any:
     """Wait until a condition holds, with a deadline."""
     end = time.monotonic() + seconds
     last = ""
@@ -111,8 +126,8 @@ def until(work: Callable[[], Any], what: str, seconds: float = 12) -> Any:
     raise AssertionError(f"no {what} within {seconds} s: {last}")
 
 
-def crd() -> dict[str, Any]:
-    """Return the definition of SealedSecrets from the module that the controller is built from."""
+def module() -> Path:
+    """Return the folder of the module that the newest controller is built from."""
     pinned = Path(str(files("opslib.sandbox"))) / "gobuild" / "sealed-secrets"
     go = golang.find_go(SILENT)
     with tempfile.TemporaryDirectory() as work:
@@ -121,28 +136,53 @@ def crd() -> dict[str, Any]:
         words = [str(go), "mod", "download", "-json", MODULE]
         env = golang.build_environment(go)
         done = subprocess.run(words, cwd=work, env=env, check=True, capture_output=True)
-    folder = Path(json.loads(done.stdout)["Dir"]) / "helm" / "sealed-secrets" / "crds"
+    return Path(json.loads(done.stdout)["Dir"])
+
+
+def crd() -> dict[str, Any]:
+    """Return the definition of SealedSecrets from that module."""
+    folder = module() / "helm" / "sealed-secrets" / "crds"
     found: dict[str, Any] = yaml.safe_load((folder / "bitnami.com_sealedsecrets.yaml").read_text())
     return found
 
 
 @contextlib.contextmanager
-def running(cluster: Cluster, kubeconfig: str, namespace: str, folder: Path) -> Iterator[Running]:
-    """Run the controller for a namespace; cluster-wide objects are gone afterwards."""
+def defined(cluster: Cluster) -> Iterator[None]:
+    """Define SealedSecrets in the cluster; they are gone afterwards."""
     path = "/apis/apiextensions.k8s.io/v1/customresourcedefinitions"
+    cluster.request("POST", path, body=crd())
+    try:
+        yield
+    finally:
+        cluster.request("DELETE", f"{path}/{CRD}")
+
+
+@contextlib.contextmanager
+def running(
+    cluster: Cluster,
+    kubeconfig: str,
+    namespace: str,
+    folder: Path,
+    *options: str,
+    program: Path | None = None,
+) -> Iterator[Running]:
+    """Run the controller, or another program of it, with its keys in a namespace."""
     binding = f"opslib-test-{namespace}"
     rights = "/apis/rbac.authorization.k8s.io/v1/clusterrolebindings"
+    cluster.request("POST", rights, body=_binding(binding, namespace))
     try:
-        cluster.request("POST", path, body=crd())
-        cluster.request("POST", rights, body=_binding(binding, namespace))
-        port = _serve(cluster, namespace)
-        with _process(cluster, namespace, folder, port) as process:
+        port, metrics = _free_port(), _free_port()
+        _pod(cluster, namespace, NAME)
+        _serve(cluster, namespace, NAME, 8080, port)
+        _serve(cluster, namespace, f"{NAME}-metrics", 8081, metrics)
+        words = [str(program or parts.controller()), f"--listen-addr={_address()}:{port}"]
+        words += [f"--listen-metrics-addr={_address()}:{metrics}", "--key-size=2048", *options]
+        with _process(cluster, namespace, folder, words) as process:
             one = Running(cluster, kubeconfig, namespace, process, folder / "log")
             until(one.fingerprint, "certificate of the controller")
             yield one
     finally:
         cluster.request("DELETE", f"{rights}/{binding}")
-        cluster.request("DELETE", f"{path}/{CRD}")
 
 
 def _binding(name: str, namespace: str) -> dict[str, Any]:
@@ -156,19 +196,20 @@ def _binding(name: str, namespace: str) -> dict[str, Any]:
     }
 
 
-def _serve(cluster: Cluster, namespace: str) -> int:
-    """Make the Service and its endpoint on this machine; return the port."""
-    name = "sealed-secrets-controller"
+def _free_port() -> int:
     with socket.socket() as free:
         free.bind((_address(), 0))
-        port = int(free.getsockname()[1])
-    ports = [{"name": "http", "port": port, "protocol": "TCP"}]
+        return int(free.getsockname()[1])
+
+
+def _serve(cluster: Cluster, namespace: str, name: str, number: int, port: int) -> None:
+    """Make a Service and its endpoint on this machine."""
     base = f"/api/v1/namespaces/{namespace}"
     service = {
         "apiVersion": "v1",
         "kind": "Service",
         "metadata": {"name": name},
-        "spec": {"ports": [{"name": "http", "port": 8080, "targetPort": port}]},
+        "spec": {"ports": [{"name": "http", "port": number, "targetPort": port}]},
     }
     cluster.request("POST", f"{base}/services", body=service)
     slice_ = {
@@ -180,15 +221,13 @@ def _serve(cluster: Cluster, namespace: str) -> int:
             {
                 "addresses": [_address()],
                 "conditions": {"ready": True},
-                "targetRef": {"kind": "Pod", "name": name, "namespace": namespace},
+                "targetRef": {"kind": "Pod", "name": NAME, "namespace": namespace},
             }
         ],
-        "ports": ports,
+        "ports": [{"name": "http", "port": port, "protocol": "TCP"}],
     }
-    _pod(cluster, namespace, name)
     slices = f"/apis/discovery.k8s.io/v1/namespaces/{namespace}/endpointslices"
     cluster.request("POST", slices, body=slice_)
-    return port
 
 
 def _pod(cluster: Cluster, namespace: str, name: str) -> None:
@@ -214,7 +253,7 @@ def _pod(cluster: Cluster, namespace: str, name: str) -> None:
 
 @contextlib.contextmanager
 def _process(
-    cluster: Cluster, namespace: str, folder: Path, port: int
+    cluster: Cluster, namespace: str, folder: Path, program: list[str]
 ) -> Iterator[subprocess.Popen[bytes]]:
     account = _account(cluster, namespace, folder)
     server = urlsplit(cluster.server)
@@ -224,8 +263,6 @@ def _process(
         "KUBERNETES_SERVICE_PORT": str(server.port),
     }
     own = ["unshare", "-m"] if os.geteuid() == 0 else ["unshare", "-rm"]
-    program = [str(parts.controller()), f"--listen-addr={_address()}:{port}"]
-    program += ["--listen-metrics-addr=127.0.0.1:0", "--key-size=2048"]
     words = [*own, "sh", "-c", _SCRIPT, "sh", str(account), *program]
     with (folder / "log").open("wb") as log:
         process = subprocess.Popen(words, env=env, stdout=log, stderr=log)
@@ -233,7 +270,7 @@ def _process(
         yield process
     finally:
         process.terminate()
-        process.wait(timeout=20)
+        process.wait(timeout=90)
 
 
 def _account(cluster: Cluster, namespace: str, folder: Path) -> Path:

@@ -23,7 +23,7 @@ from opslib.seal.wire import Scope
 
 from .conftest import Verb
 from .parts import dumped, secret
-from .running import Running, running, until
+from .running import Running, defined, running, until
 
 BIG = os.urandom(1 << 20)
 CONTENTS: dict[str, dict[str, Any]] = {
@@ -51,7 +51,8 @@ def controller(
     sandboxes.make_namespace(sandbox.name, name)
     kubeconfig = sandboxes.environment(sandbox.name)["KUBECONFIG"]
     try:
-        with running(server, kubeconfig, name, tmp_path_factory.mktemp("controller")) as one:
+        folder = tmp_path_factory.mktemp("controller")
+        with defined(server), running(server, kubeconfig, name, folder) as one:
             yield one
     finally:
         server.request("DELETE", f"/api/v1/namespaces/{name}")

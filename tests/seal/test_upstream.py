@@ -23,7 +23,16 @@ from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption,
 
 from opslib.core import clock
 from opslib.core.errors import InputError, OpslibError, Problems
-from opslib.seal import certificates, fetching, privatekeys, recovery, wire
+from opslib.seal import (
+    certificates,
+    diagnose,
+    fetching,
+    privatekeys,
+    recovery,
+    reencrypt,
+    wire,
+)
+from opslib.seal.reading import read_documents
 from opslib.seal.sealed import Declared, read_sealed
 from opslib.seal.sealing import Options, place_of, seal
 from opslib.seal.secret import read_secrets
@@ -145,6 +154,13 @@ def test_unseal(seal: Verb, cert: Path, key: Path) -> None:
     words = ("--recovery-unseal", "--recovery-private-key", key)
     told = json.loads(seal(*words, stdin=sealed.encode()).out)
     assert base64.b64decode(told["data"]["foo"]) == b"secret1"
+
+
+def test_unseal_without_a_key(seal: Verb) -> None:
+    """Kubeseal --recovery-unseal without --recovery-private-key: said, and nothing is read."""
+    done = seal("--recovery-unseal", stdin=b"x")
+    assert done.code == 2
+    assert "no private key is named" in done.err
 
 
 @pytest.mark.parametrize("form", ["json", "yaml"])
@@ -292,6 +308,38 @@ def test_namespace_mismatch_validation(own: str, flag: str, fails: bool) -> None
             place_of(found, options)
     else:
         assert place_of(found, options).namespace == (own or "flagns")
+
+
+# pkg/multidocyaml, pkg/pflagenv
+
+
+@pytest.mark.parametrize(
+    ("text", "count"),
+    [
+        ("foo", 1),
+        ("foo\nbar\n", 1),
+        ("---\nfoo", 1),
+        ("foo\n---\n", 1),
+        ("foo\n ---\n", 1),
+        ("---\nfoo\n---\n", 1),
+        ("foo\n---\nbar\n", 2),
+    ],
+)
+def test_documents_are_told_apart(text: str, count: int) -> None:
+    """TestIsMultiDocumentYAML: an indented --- is text; here an empty document is none."""
+    assert len(read_documents(text.encode(), "in")) == count
+
+
+def test_flags_by_environment(seal: Verb, cert: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """TestFlagenv, TestPflagenv: SEALED_SECRETS_ and the flag's name; the flag itself wins."""
+    for name, value in (("CERT", str(cert)), ("FORMAT", "yaml"), ("SCOPE", "cluster-wide")):
+        monkeypatch.setenv(f"SEALED_SECRETS_{name}", value)
+    done = seal(stdin=dumped(secret({"a": "b"})))
+    assert done.code == 0, done.err
+    assert done.out.startswith("---\n")
+    assert read_sealed(done.out.encode(), "out")[0].scope is Scope.CLUSTER
+    own = seal("--format", "json", "--scope", "namespace-wide", stdin=dumped(secret({"a": "b"})))
+    assert json.loads(own.out)["metadata"]["annotations"][NS] == TRUE
 
 
 # cmd/kubeseal/main_test.go
@@ -443,6 +491,20 @@ def test_template_omits_encrypted_data(one: Pair) -> None:
     """TestTemplateOmitEncryptedData: null takes a sealed key out, after templates used it."""
     found = _templated(one, {"foo": "bar"}, {"foo": None, "made": "{{ .foo }}"})
     assert found == {"made": "bar"}
+
+
+def test_judging_and_renewing_ignore_the_template(one: Pair) -> None:
+    """TestValidateEncryptedDataIgnoresTemplate, -UnsealWithoutTemplate-: it is not rendered."""
+    made, _ = _one(one, secret({"foo": "bar"}))
+    made["spec"]["template"]["data"] = {"probe": '{{ fail "x" }}', "a": "{{ range . }}"}
+    (sealed,) = read_sealed(dumped(made), "in")
+    found = diagnose.check([sealed], diagnose.Knowledge(keys=one.private))
+    assert [f for f in found if f.severity == "error"] == []
+    assert recovery.values(sealed, one.private)["foo"].reveal() == b"bar"
+    anew = reencrypt.by_keys(one.private, one.certificate)(sealed)
+    assert anew.keys() == {"foo"}
+    with pytest.raises(InputError):
+        recovery.unseal(sealed, one.private)
 
 
 def test_a_template_beyond_reach_is_an_error(one: Pair) -> None:
