@@ -22,6 +22,9 @@ _MOST = 8 * 1024 * 1024
 """Bytes of one answer. Vault's own limit of a request, and so of a secret, is 32 MiB; a
 Secret of Kubernetes holds 1 MiB."""
 _SAID = 200
+_REFUSALS = frozenset({400, 403, 404})
+"""Answers to a login that no other try would change: a wrong token, role or auth method."""
+
 _RENEW = 0.8
 """Part of a token's life after which another one is taken."""
 
@@ -154,7 +157,7 @@ class Vault:
         try:
             found = self._once("POST", f"auth/{access.mount}/login", where, body)
         except VaultError as error:
-            if error.away:
+            if error.status not in _REFUSALS:
                 raise
             raise VaultError(
                 "Vault does not let us in",
