@@ -60,7 +60,7 @@ class Vault:
             "disable_mlock": True,
         }
         config.write_text(json.dumps(text))
-        env = {**os.environ, "HOME": str(self.folder), "GODEBUG": "x509negativeserial=1"}
+        env = {**os.environ, "HOME": str(self.folder)}
         with (self.folder / "log").open("ab") as log:
             self.process = subprocess.Popen(
                 [str(self.program), "server", f"-config={config}"],
