@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import multiprocessing
 import os
 import shutil
 import signal
@@ -59,6 +60,9 @@ def _own_state() -> Iterator[None]:
         # What killed programs leave behind goes at the end.
         patch.setenv("TMPDIR", str(temporary))
         patch.setattr(tempfile, "tempdir", str(temporary))
+        # multiprocessing would remove a folder of its own when this process ends: after that.
+        config = multiprocessing.current_process()._config  # type: ignore[attr-defined]
+        config.setdefault("tempdir", tempfile.mkdtemp(prefix="pymp-"))
         with _ended_by_sigterm():
             yield
     _clear(mine)
@@ -145,7 +149,7 @@ def sandbox(_own_state: None) -> Iterator[Status]:
 def namespace(sandbox: Status) -> Iterator[str]:
     """Create a namespace of a unique name; it is deleted afterwards, nobody waits for that."""
     name = f"t-{uuid.uuid4().hex[:10]}"
-    cluster.make_namespace(sandbox.name, name)
+    cluster.make_namespace(sandbox.name, name, timeout=120)
     yield name
     with cluster.api(sandbox.name) as api:
         api.send("DELETE", f"/api/v1/namespaces/{name}")

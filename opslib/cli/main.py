@@ -15,8 +15,10 @@ import typer
 from opslib import __version__
 from opslib.cli import (
     approve,
+    bench,
     demo,
     driftacts,
+    node,
     notify,
     plan,
     records_more,
@@ -67,12 +69,14 @@ app.command("check")(plan.check)
 app.command("watch")(watch.watch)
 app.add_typer(driftacts.app, name="drift")
 app.add_typer(rollout.app, name="rollout")
+app.add_typer(node.app, name="node")
 app.command("run")(run_verb.run)
 app.add_typer(records_more.app, name="records")
 seal_files.register(seal.app)
 seal_repo.register(seal.app)
 seal.app.add_typer(vault.app, name="vault")
 app.add_typer(seal.app, name="seal")
+app.add_typer(bench.app, name="bench")
 app.add_typer(schedule.app, name="schedule")
 app.add_typer(notify.app, name="notify")
 app.command("approve")(approve.approve)

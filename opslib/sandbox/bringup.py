@@ -186,6 +186,7 @@ def remove(where: Place) -> None:
     # First whoever starts components: kwokctl outlives a killed caller.
     processes.end(where.root / "bin")
     processes.end(where.work / "bin")
+    processes.end(where.sealed_secrets)
     # A removal that is interrupted must leave something that reads as never created whole.
     where.state.unlink(missing_ok=True)
     shutil.rmtree(where.root, ignore_errors=True)

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from pathlib import Path
 
@@ -50,6 +50,15 @@ class Committed:
     where: str
     patch: Path | None = None
     pushed: bool = False
+
+    @property
+    def next(self) -> str:
+        """Say what a person does with it."""
+        if self.pushed:
+            return f"open a merge request of {self.branch}; {self.where} has it"
+        if self.patch:
+            return f"git am {self.patch}"
+        return f"git -C {self.where} merge {self.branch}"
 
 
 def author_of(text: str, mirror: Mirror) -> Author:
@@ -126,6 +135,15 @@ def commit_files(
             hint="name another by --branch",
         )
     return Committed(branch, commit, base, git.address.url)
+
+
+def hand_over(mirror: Mirror, made: Committed, folder: Path, *, pushing: bool = False) -> Committed:
+    """Write the patch file of a source that is no folder, and push where that is asked for."""
+    if mirror.git.address.kind != "path":
+        made = replace(made, patch=write_patch(mirror, made, folder))
+    if pushing:
+        push(mirror, made)
+    return replace(made, pushed=pushing)
 
 
 def write_patch(mirror: Mirror, made: Committed, folder: Path) -> Path:

@@ -18,6 +18,8 @@ from opslib.sandbox.cluster import Status
 from . import victim
 from .field import Field, config, names, secret, service
 
+pytestmark = pytest.mark.timeout(600)  # several times what it takes at rest
+
 POINTS = 200
 """Kills at least, over all stories together."""
 

@@ -111,6 +111,24 @@ def test_other_workloads_name_their_pods_too(bench: Workbench, kind: str) -> Non
     until(watcher(bench, text), P, BAD_IMAGE)
 
 
+def test_what_is_deleted_meanwhile_is_not_waited_for(bench: Workbench) -> None:
+    """Nobody brings it back but who waits here, and a loop does so in its next pass."""
+    text = deployment("web").replace(
+        "labels: {app: web}", "labels: {app: web, opslib.dev/simulate: never-ready}"
+    )
+    path = f"/apis/apps/v1/namespaces/{bench.namespace}/deployments/web"
+
+    class Deleting:
+        def update(self, what: str, done: float = 0, total: float | None = None) -> None:
+            del done, total
+            if what == "waiting for health" and bench.server.find(path):
+                bench.server.request("DELETE", path)
+
+    applied = bench.write(bench.plan(text), timeout=120, progress=Deleting())
+    assert [state.health for state in applied.health] == [Health.NOT_FOUND]
+    assert applied.seconds < 100
+
+
 def children(bench: Workbench) -> Children:
     """Return the pods and ReplicaSets of the test's namespace."""
     return read_children(bench.server, bench.namespace)

@@ -17,6 +17,8 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+import pytest
+
 from opslib import runbook
 from opslib.kube.client import Cluster
 from opslib.runbook.verify import verify
@@ -25,6 +27,8 @@ from opslib.sandbox.cluster import Status
 
 from .audited import entries
 from .conftest import LOAD, Fork, Make, Zygote, code, parameters, read_json, wait_for
+
+pytestmark = pytest.mark.timeout(600)  # several times what it takes at rest
 
 CHAINS, KILLS, CELLS, EACH, MOST = 3, 5, 4, 10, 5
 """Chains that run side by side, kills of each inside a cell, cells with effects, effects of one,

@@ -21,6 +21,8 @@ from opslib.runbook.payloads import CROWD, LARGE, Payloads, restore
 
 from .conftest import Make, code, read_json
 
+pytestmark = pytest.mark.timeout(600)  # several times what it takes at rest
+
 KILLS = 1000
 BIG = (
     "from IPython.display import HTML, display\nfrom plotly.offline import get_plotlyjs\n"
