@@ -24,7 +24,7 @@ from opslib.reconcile.needs import waiting
 from opslib.reconcile.order import FIRST, stage_of, staged, wave_of
 from opslib.reconcile.plan import Action, Change
 from opslib.reconcile.prune import apply_managers
-from opslib.reconcile.vaulted import wanted_by
+from opslib.reconcile.vaulted import refuse_too_large, wanted_by
 from opslib.reconcile.wait import HealthOf, wait_healthy
 from opslib.reconcile.writer import Failure, Writer
 
@@ -239,11 +239,14 @@ class _Run:
 def obtain(prepared: Prepared) -> None:
     """Read the values that this plan writes from Vault; those that are there are not read again.
 
-    Raises VaultError with file and line, and InputError where no Vault is named.
+    Raises VaultError with file and line, and InputError where no Vault is named, or where a
+    Secret would be larger than any cluster stores.
     """
     writes = {change.key for change in prepared.plan.writes}
-    targets = (t for t in prepared.desired.targets if t.key in writes)
+    targets = [t for t in prepared.desired.targets if t.key in writes]
     prepared.values.obtain(wanted_by((t.resource, t.sourced) for t in targets))
+    for target in targets:
+        refuse_too_large(target.resource, target.sourced, prepared.values)
 
 
 def apply_plan(

@@ -27,11 +27,13 @@ from opslib.reconcile.replace import admitted, free_name, immutable, refusal, re
 from opslib.reconcile.retry import RETRY_SECONDS, passes, retrying
 from opslib.reconcile.vaulted import shown
 from opslib.seal.vaultaccess import nobody
+from opslib.seal.vaultdoc import ANNOTATION
 from opslib.seal.vaultvalues import Values
 
 _TRIES = 8
 _NAMESPACE = ("", "Namespace")
 _COMMIT_PATH = f'metadata.annotations["{COMMIT}"]'
+_NOTE_PATH = f'metadata.annotations["{ANNOTATION}"]'
 
 Memory = dict[ResourceKey, tuple[Manifest, Lock, Change]]
 """What was proven unchanged: the declaration, the version of the live object, the outcome."""
@@ -246,7 +248,7 @@ class Judge:
             raise ConflictError(f"{target.key} changes faster than it can be compared")
         sourced, manager = target.sourced, self._app.manager
         before, then = shown(live, sourced, manager), shown(after, sourced, manager)
-        fields = field_changes(before, then, _shown(target))
+        fields = _told_once(field_changes(before, then, _shown(target)), target)
         present = self._commit(live)
         if fields and present != self._revision.commit:
             fields.append(FieldChange(_COMMIT_PATH, present, self._revision.commit))
@@ -340,4 +342,11 @@ def _shown(target: Target) -> Resource:
 
 def _created(target: Target, body: Manifest) -> tuple[FieldChange, ...]:
     resource = replace(target.resource, manifest=shown(body, target.sourced))
-    return tuple(declared_fields(resource))
+    return tuple(_told_once(declared_fields(resource), target))
+
+
+def _told_once(fields: list[FieldChange], target: Target) -> list[FieldChange]:
+    """Leave out the annotation that repeats, for all keys at once, what each key's line says."""
+    if target.sourced is None:
+        return fields
+    return [one for one in fields if one.path != _NOTE_PATH] or fields

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 
+from opslib.core.errors import InputError
 from opslib.core.model import Manifest, ResourceKey, Revision
 from opslib.core.progress import SILENT, Progress
 from opslib.kube.client import Cluster
@@ -26,6 +27,9 @@ from opslib.seal.vaultaccess import Find, nobody
 from opslib.seal.vaultvalues import Values
 
 _NAMESPACE = ("", "Namespace")
+
+MOST_REFERENCES = 5_000
+"""References to Vault of one app: each is asked about in each plan."""
 
 Lineage = Callable[[str, str], bool]
 """Whether the first commit is an ancestor of the second (or the same)."""
@@ -64,7 +68,7 @@ def make_plan(
     inventory = read_inventory(cluster, app)
     kinds = _kinds(desired, inventory, discovery)
     live = read_live(cluster, kinds)
-    desired, unproven = _settled(app, desired, live, vault, full=full)
+    desired, unproven = _settled(app, revision, desired, live, vault, full=full)
     optouts = opt_outs(cluster, discovery, desired, leave)
     limits = limits or PruneLimits()
     prepared = Prepared(
@@ -120,6 +124,7 @@ def _kinds(desired: Desired, inventory: Inventory, discovery: Discovery) -> dict
 
 def _settled(
     app: App,
+    revision: Revision,
     desired: Desired,
     live: Mapping[ResourceKey, Manifest],
     vault: Find,
@@ -127,8 +132,15 @@ def _settled(
     full: bool,
 ) -> tuple[Desired, list[PlanProblem]]:
     """Return what is desired of Secrets in Vault, now that live ones and Vault were looked at."""
-    if not any(target.sourced for target in desired.targets):
+    count = sum(len(target.sourced.references) for target in desired.targets if target.sourced)
+    if not count:
         return desired, []
+    if count > MOST_REFERENCES:
+        raise InputError(
+            f"this revision has {count} references to Vault, more than {MOST_REFERENCES}",
+            where=revision.path or "/",
+            hint="make several apps of it",
+        )
     targets: list[Target] = []
     problems: list[PlanProblem] = []
     warnings = list(desired.warnings)

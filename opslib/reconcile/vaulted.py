@@ -29,7 +29,15 @@ from opslib.seal.vaultcompile import (
     external_secret,
     static_secret,
 )
-from opslib.seal.vaultdoc import ANNOTATION, VaultSecret, noted, place, read, read_noted
+from opslib.seal.vaultdoc import (
+    ANNOTATION,
+    MOST_KEYS,
+    VaultSecret,
+    noted,
+    place,
+    read,
+    read_noted,
+)
 from opslib.seal.vaulterrors import VaultError
 from opslib.seal.vaultproof import Proven, Prover
 from opslib.seal.vaultref import Reference
@@ -40,6 +48,8 @@ _STAND_IN = StandIn(base64.b64encode(b"vault").decode())
 # The API server wants JSON under these keys (pkg/apis/core/validation, ValidateSecret).
 _JSON_KEYS = frozenset({".dockerconfigjson", ".dockercfg"})
 _JSON_STAND_IN = StandIn(base64.b64encode(b"{}").decode())
+MOST_BYTES = 1024 * 1024
+"""Of all values of a Secret (https://kubernetes.io/docs/concepts/configuration/secret/)."""
 _STAND_INS = frozenset({_STAND_IN, _JSON_STAND_IN})
 
 
@@ -307,6 +317,18 @@ def wanted_by(targets: Iterable[tuple[Resource, Sourced | None]]) -> dict[Refere
         if sourced is not None
         for key, reference in sourced.wanted.items()
     }
+
+
+def refuse_too_large(resource: Resource, sourced: Sourced | None, values: Values) -> None:
+    """Raise InputError where the values are more than a Secret may hold."""
+    data = filled(resource.manifest, sourced, values).get("data") if sourced else None
+    size = sum(len(value) * 3 // 4 for value in data.values()) if isinstance(data, dict) else 0
+    if size > MOST_BYTES + 2 * MOST_KEYS:  # as far as base64 tells it; the server counts exactly
+        raise InputError(
+            f"the values of {resource.key} are {size} bytes, more than a Secret may hold",
+            where=str(resource.origin),
+            expected=f"{MOST_BYTES} bytes at most",
+        )
 
 
 def filled(manifest: Manifest, sourced: Sourced | None, values: Values) -> Manifest:

@@ -52,7 +52,7 @@ def _build_missing(tools: Sequence[Tool], progress: Progress) -> None:
         return
     go = find_go(progress)
     for number, tool in enumerate(missing):
-        note = ", several minutes" if tool.component == "kubernetes" else ""
+        note = ", several minutes" if tool.component in {"kubernetes", "vault"} else ""
         progress.update(f"building {tool.name} {tool.version} with Go{note}", number, len(missing))
         _build_one(go, tool)
     progress.update("built with Go", len(missing), len(missing))
@@ -84,7 +84,7 @@ def _build_one(go: Path, tool: Tool) -> None:
             raise OpslibError(
                 f"{tool.name} cannot be built: {error.what}",
                 where=tool.package,
-                hint="modules come from where GOPROXY says; a link needs 3 GB of memory;"
+                hint="modules come from where GOPROXY says; a link needs 3.5 GB of memory;"
                 f" or name a ready program in {tool.variable}",
             ) from error
         finally:

@@ -22,6 +22,9 @@ _MOST = 8 * 1024 * 1024
 """Bytes of one answer. Vault's own limit of a request, and so of a secret, is 32 MiB; a
 Secret of Kubernetes holds 1 MiB."""
 _SAID = 200
+_REFUSALS = frozenset({400, 403, 404})
+"""Answers to a login that no other try would change: a wrong token, role or auth method."""
+
 _RENEW = 0.8
 """Part of a token's life after which another one is taken."""
 
@@ -79,7 +82,7 @@ class Vault:
         found = _mapping(self._data(path, str(reference)).get("data"))
         made = {}
         for key, value in found.items():
-            text = value if isinstance(value, str) else json.dumps(value, separators=(",", ":"))
+            text = value if isinstance(value, str) else _json_text(value)
             secrecy.note(text, f"{reference.path}/{key}")
             made[key] = SecretBytes(text, f"{reference.path}/{key}")
         return made
@@ -154,7 +157,7 @@ class Vault:
         try:
             found = self._once("POST", f"auth/{access.mount}/login", where, body)
         except VaultError as error:
-            if error.away:
+            if error.status not in _REFUSALS:
                 raise
             raise VaultError(
                 "Vault does not let us in",
@@ -269,6 +272,10 @@ def _json(data: bytes) -> dict[str, Any] | None:
     except (ValueError, RecursionError):
         return None
     return found if isinstance(found, dict) else None
+
+
+def _json_text(value: Any) -> str:
+    return json.dumps(value, separators=(",", ":"), ensure_ascii=False)
 
 
 def _mapping(value: Any) -> dict[str, Any]:

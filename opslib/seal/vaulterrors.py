@@ -39,6 +39,7 @@ class VaultError(OpslibError):
     ) -> None:
         super().__init__(what, where=where, expected=expected, hint=hint)
         self.cause: Cause = cause
+        self.status = 0
 
     @property
     def away(self) -> bool:
@@ -65,6 +66,12 @@ def of_status(status: int, said: str, where: str) -> VaultError:
 
     ``said`` are Vault's own words, bounded. https://developer.hashicorp.com/vault/api-docs#http-status-codes
     """
+    error = _of_status(status, said, where)
+    error.status = status
+    return error
+
+
+def _of_status(status: int, said: str, where: str) -> VaultError:
     if status == 403:
         return VaultError(
             "Vault refuses it: permission denied",

@@ -129,7 +129,7 @@ def _rank(path: str) -> tuple[int, bool, int, int, str]:
     parts = path.split("/")
     first = len(path)
     if "+" in parts:
-        first = len("/".join(parts[: parts.index("+")]))
+        first = sum(len(part) + 1 for part in parts[: parts.index("+")])
     if path.endswith("*"):
         first = min(first, len(path) - 1)
     return first, not path.endswith("*"), -parts.count("+"), len(path), path

@@ -16,7 +16,7 @@ from seal import vaults
 from seal.vaults import Vault
 
 from opslib.cli.main import run
-from opslib.core.errors import OpslibError, Problems
+from opslib.core.errors import InputError, OpslibError, Problems
 from opslib.core.settings import cache_dir, state_dir
 from opslib.kube.client import APPLY, MERGE, Cluster
 from opslib.reconcile.loop import LoopOptions
@@ -441,6 +441,22 @@ def test_types_and_odd_keys(shop: Shop) -> None:
     applied = session.apply(session.plan(session.fetch()))
     assert not applied.ok
     assert "no-json-but-a-secret" not in json.dumps(applied.as_dict())
+
+
+def test_values_that_no_secret_holds(shop: Shop) -> None:
+    """More than 1 MiB is told before the first write, with the place."""
+    number = shop.put("one", large="L" * 700_000, larger="M" * 700_000)
+    keys = [shop.ref(number, "large"), shop.ref(number, "larger")]
+    shop.commit(*keys)
+    session = shop.session()
+    planned = shop.plan(session)
+    with pytest.raises(InputError, match="more than a Secret may hold") as caught:
+        session.apply(planned)
+    assert caught.value.where == "app/db.yaml:1"
+    assert shop.beside() == ""
+    shop.commit(keys[0])
+    assert shop.once().loop._reporter.status.phase == "synced"
+    assert len(shop.values()["large"]) == 700_000
 
 
 def test_an_operator_that_is_installed_gets_its_own_object(shop: Shop) -> None:

@@ -16,7 +16,6 @@ import pytest
 
 from opslib.core import secrecy
 from opslib.kube.client import Cluster
-from opslib.sandbox import binaries
 from opslib.seal import vaultaccess, vaulthcl, vaultpolicy
 from opslib.seal.vaultaccess import Access
 from opslib.seal.vaultclient import Vault
@@ -486,7 +485,7 @@ def test_the_commands_of_the_documentation(
     vault.policy("opslib-shop", seal("vault", "policy").out)
     with contextlib.suppress(vaults.RefusedByVault):
         vault.api("POST", "sys/auth/kubernetes", {"type": "kubernetes"})
-    (tmp_path / "vault").symlink_to(binaries.vault())
+    (tmp_path / "vault").symlink_to(vault.program)
     blocks = re.findall(r"```console\n(.*?)```", text, re.DOTALL)
     lines = [line.partition(" #")[0].split() for block in blocks for line in block.splitlines()]
     for program, *words in lines:

@@ -59,7 +59,7 @@ def document(text: str, path: str = "db.yaml") -> Resource:
     ],
 )
 def test_forms(text: str, wanted: tuple[str, str, str, int]) -> None:
-    """The forms of the issue and of vals; what is written back reads as the same."""
+    """Our own form and that of vals; what is written back reads as the same."""
     one = parse(text)
     assert (one.mount, one.path, one.key, one.version) == wanted
     assert parse(str(one)) == one

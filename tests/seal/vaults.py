@@ -41,6 +41,7 @@ class Vault:
     root: str = ""
     key: str = ""
     process: subprocess.Popen[bytes] | None = None
+    program: Path = field(default_factory=binaries.vault)
     secrets: list[str] = field(default_factory=list)
     """Values that were put into it: to be sought where none may be."""
 
@@ -59,10 +60,10 @@ class Vault:
             "disable_mlock": True,
         }
         config.write_text(json.dumps(text))
-        env = {**os.environ, "HOME": str(self.folder), "GODEBUG": "x509negativeserial=1"}
+        env = {**os.environ, "HOME": str(self.folder)}
         with (self.folder / "log").open("ab") as log:
             self.process = subprocess.Popen(
-                [str(binaries.vault()), "server", f"-config={config}"],
+                [str(self.program), "server", f"-config={config}"],
                 env=env, stdout=log, stderr=log,
             )  # fmt: skip
         until(self._listens, "answer of Vault", SECONDS)
@@ -167,7 +168,9 @@ def jwt_login(vault: Vault, role: str, policy: str, **more: Any) -> str:
         **more,
     }
     vault.api("POST", f"auth/jwt/role/{role}", body)
-    return signed(key, {"sub": "ci", "aud": "vault", "exp": int(time.time()) + 600})
+    now = int(time.time())
+    claims = {"sub": "ci", "aud": "vault", "iat": now - 5, "nbf": now - 5, "exp": now + 600}
+    return signed(key, claims)
 
 
 def signed(key: rsa.RSAPrivateKey, claims: Mapping[str, Any]) -> str:
