@@ -12,12 +12,12 @@ from typing import Any
 import yaml
 from yaml.nodes import MappingNode, Node, ScalarNode
 
-from opslib.core.errors import InputError, OpslibError
+from opslib.core.errors import InputError
 from opslib.seal import emit, notes
 from opslib.seal.reading import read_documents, text_of
 from opslib.seal.sealed import KIND, Declared, is_sealed, read_sealed
 from opslib.source.textedit import TextEditor, Tree
-from opslib.source.yamlnodes import Entry, Stuck, dig, end_of, find, parse, scalar, start_of
+from opslib.source.yamlnodes import Entry, Stuck, dig, end_of, find, own, parse, scalar, start_of
 
 _HAND = "write it by hand as a plain block, or seal the Secret anew"
 
@@ -90,11 +90,11 @@ class SealedFile:
     def result(self) -> str:
         """Return the new text; what is not meant to change is compared with what it was.
 
-        Raises OpslibError where the edit would have changed anything else.
+        Raises InputError where the edit would have changed anything else.
         """
         made = self._editor.result()
         if self._editor.clash() or not self._same_but_edits(made):
-            raise OpslibError(
+            raise InputError(
                 "this file cannot be edited by position, so nothing was written",
                 where=self.path,
                 hint=_HAND,
@@ -122,6 +122,12 @@ class SealedFile:
         if entry.aliased or not isinstance(node, ScalarNode):
             raise Stuck(f"the value of {entry.key.value!r} is no plain text", entry.key)
         start, end = start_of(node), end_of(node)
+        if self.text[start : start + 1] == "&":
+            raise Stuck("the value has an anchor, by which others have it too", entry.key)
+        if start == end:  # nothing is there yet: its mark is that of what comes next
+            colon = self.text.index(":", end_of(entry.key)) + 1
+            self._put(colon, colon, f" {self._value(data, text)}")
+            return
         if self._flow(data):
             self._put(start, end, json.dumps(text))
             return
@@ -222,7 +228,7 @@ class SealedFile:
         self._editor.put(start, end, text)
 
     def _data(self) -> Node:
-        node = dig(self._root, "spec", "encryptedData")
+        node = own(own(self._root, "spec"), "encryptedData")
         if node is None:
             raise Stuck("spec.encryptedData is missing", self._root)
         return node
