@@ -11,12 +11,12 @@ from typing import TYPE_CHECKING, Any
 
 from opslib.cli.common import say
 from opslib.core.errors import InputError, OpslibError
-from opslib.core.files import write_atomic
 from opslib.seal import emit, fetching, sealing
 from opslib.seal.reading import read_file, read_stdin
 from opslib.seal.secret import Secret, read_secrets
 from opslib.seal.secretbytes import SecretBytes
 from opslib.seal.wire import Scope, encode, encrypt, label_of
+from opslib.seal.writing import save, save_all
 
 if TYPE_CHECKING:
     from opslib.kube.client import Cluster
@@ -78,7 +78,13 @@ class Flags:
         """Connect to the cluster of the options, or of a pin."""
         from opslib.kube.client import connect
 
-        return connect(self.kubeconfig, self.context or (pinned.context if pinned else "") or None)
+        context = self.context or (pinned.context if pinned else "") or None
+        try:
+            return connect(self.kubeconfig, context)
+        except InputError as error:
+            more = f"{error.hint}; or seal" if error.hint else "seal"
+            error.hint = f"{more} offline: --cert FILE"
+            raise
 
     def controller(self, pinned: Pinned | None = None) -> Controller:
         """Return the controller that options and pin name, each time the same one."""
@@ -128,10 +134,13 @@ class Flags:
             return "yaml"
         return emit.check(self.form)
 
-    def default_namespace(self) -> str:
-        """Return the namespace of the kubeconfig's context; "default" where there is none."""
+    def default_namespace(self, otherwise: str = "default") -> str:
+        """Return the namespace of the kubeconfig's context, "default" where it names none.
+
+        ``otherwise`` where there is no kubeconfig that can be read, and none was asked for.
+        """
         if not (self.kubeconfig or self.context or _has_kubeconfig()):
-            return "default"
+            return otherwise
         from opslib.kube.kubeconfig import access
 
         try:
@@ -139,12 +148,11 @@ class Flags:
         except OpslibError:
             if self.kubeconfig or self.context:
                 raise
-            return "default"
+            return otherwise
 
     def known_namespace(self) -> str:
         """Return the namespace of the kubeconfig; "" where there is no kubeconfig."""
-        known = self.kubeconfig or self.context or _has_kubeconfig()
-        return self.default_namespace() if known else ""
+        return self.default_namespace(otherwise="")
 
     def noting(self) -> sealing.Noting | None:
         """Return what the notes are to say; None where none are wanted."""
@@ -234,13 +242,12 @@ def _placed(
 
 
 def give(writes: list[tuple[Path | None, str]]) -> None:
-    """Write all results. Ciphertext goes out as it is: masking would break it."""
+    """Write all results, or none. Ciphertext goes out as it is: masking would break it."""
+    save_all({path: text for path, text in writes if path is not None})
     for path, text in writes:
         if path is None:
             sys.stdout.write(text)
             sys.stdout.flush()
-        else:
-            write_atomic(path, text)
 
 
 def raw(flags: Flags) -> None:
@@ -282,7 +289,7 @@ def fetch_cert(flags: Flags) -> None:
         data = controller.certificate()
         flags.warned(controller)
     if flags.output:
-        write_atomic(flags.output, data)
+        save(flags.output, data)
     else:
         sys.stdout.buffer.write(data)
         sys.stdout.buffer.flush()
@@ -308,7 +315,7 @@ def recovery_unseal(flags: Flags) -> None:
     secrets = [recovery.unseal(one, keys) for one in found]
     text = emit.render(secrets, flags.wanted_form)
     if flags.output:
-        write_atomic(flags.output, text, mode=0o600)
+        save(flags.output, text, private=True)
     else:
         sys.stdout.write(text)
 
@@ -332,6 +339,12 @@ def re_encrypt(flags: Flags) -> None:
     """Let the controller seal the values of each file anew; all else of a file stays."""
     from opslib.seal import reencrypt
 
+    if len(flags.files) > 1 and flags.output:
+        raise InputError(
+            "several files cannot be sealed anew into one",
+            where="--sealed-secret-file",
+            hint="leave it away: each file is edited in its place",
+        )
     # The answer is for the controller's newest key, which must be the pinned one.
     own = replace(flags, cert="", merge_into=flags.files[0] if flags.files else None)
     (pinned, *_) = own.chosen()
@@ -361,9 +374,9 @@ def merge(flags: Flags) -> None:
     )
     known = _known(flags, pinned)
     made, told = job.into(read_file(target), str(target), secrets, known)
+    save(target, made)
     for text in told:
         say(text)
-    write_atomic(target, made)
 
 
 def _known(flags: Flags, pinned: Pinned | None) -> Callable[..., dict[str, SecretBytes]] | None:
