@@ -25,7 +25,8 @@ from opslib.cli import (
     schedule,
     seal,
     seal_files,
-    seal_repo,
+    seal_judge,
+    seal_renew,
     upgrade,
     watch,
 )
@@ -69,7 +70,8 @@ app.add_typer(rollout.app, name="rollout")
 app.command("run")(run_verb.run)
 app.add_typer(records_more.app, name="records")
 seal_files.register(seal.app)
-seal_repo.register(seal.app)
+seal_judge.register(seal.app)
+seal_renew.register(seal.app)
 app.add_typer(seal.app, name="seal")
 app.add_typer(schedule.app, name="schedule")
 app.add_typer(notify.app, name="notify")

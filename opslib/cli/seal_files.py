@@ -55,7 +55,7 @@ def set_key(
 
     Only the line of the key changes. Name, namespace and scope are those of the file.
     """
-    from opslib.cli.seal_work import Flags
+    from opslib.cli.seal_flags import Flags
     from opslib.seal.edit import SealedFile
     from opslib.seal.reading import read_file
     from opslib.seal.sealing import note_again
@@ -140,7 +140,7 @@ def pin(
     With --fingerprint the certificate must be of that key. Commit the file, and have it
     reviewed: whoever changes it chooses who can read what is sealed.
     """
-    from opslib.cli.seal_work import Flags
+    from opslib.cli.seal_flags import Flags
     from opslib.core.errors import InputError
     from opslib.seal import fetching, pins
 

@@ -7,15 +7,15 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Mapping
-from typing import Any
 
 import yaml
 from yaml.nodes import MappingNode, Node, ScalarNode
 
 from opslib.core.errors import InputError
 from opslib.seal import emit, notes
-from opslib.seal.reading import read_documents, text_of
-from opslib.seal.sealed import KIND, Declared, is_sealed, read_sealed
+from opslib.seal.reading import text_of
+from opslib.seal.sealed import KIND, Declared, read_sealed
+from opslib.seal.unedited import same_but_edits
 from opslib.source.textedit import TextEditor, Tree
 from opslib.source.yamlnodes import Entry, Stuck, dig, end_of, find, own, parse, scalar, start_of
 
@@ -93,17 +93,13 @@ class SealedFile:
         Raises InputError where the edit would have changed anything else.
         """
         made = self._editor.result()
-        if self._editor.clash() or not self._same_but_edits(made):
+        if self._editor.clash() or not same_but_edits(self.text, made, self.path):
             raise InputError(
                 "this file cannot be edited by position, so nothing was written",
                 where=self.path,
                 hint=_HAND,
             )
         return made
-
-    def _same_but_edits(self, made: str) -> bool:
-        """Compare all documents but for the fields that edits may reach."""
-        return _all_fixed(self.text, self.path) == _all_fixed(made, self.path)
 
     def _set(self, ciphertexts: Mapping[str, str]) -> None:
         data = self._data()
@@ -301,33 +297,6 @@ def _nested(path: tuple[str, ...], rows: Mapping[str, str]) -> Tree:
     for step in reversed(path):
         tree = {step: tree}
     return tree
-
-
-def _is_list(manifest: Any) -> bool:
-    """Tell a List, whose items are compared one by one."""
-    return isinstance(manifest, dict) and str(manifest.get("kind")).endswith("List")
-
-
-def _all_fixed(text: str, path: str) -> list[Any]:
-    """Return what edits leave alone in all documents of a text."""
-    data = text.encode()
-    whole: list[Any] = [one.manifest for one in read_documents(data, path)]
-    kept = [one for one in whole if not is_sealed(one) and not _is_list(one)]
-    return [*kept, *(_fixed(one) for one in read_sealed(data, path, others=True))]
-
-
-def _fixed(one: Declared) -> dict[str, Any]:
-    """Return a SealedSecret without what edits may change: its data, notes, template texts."""
-    spec = {key: value for key, value in one.spec.items() if key != "encryptedData"}
-    template = {**one.template}
-    inner = template.get("metadata")
-    if isinstance(inner, dict):
-        kept = {k: v for k, v in inner.items() if k not in {"labels", "annotations"}}
-        template["metadata"] = kept
-    annotations = {k: v for k, v in one.annotations.items() if k != notes.ANNOTATION}
-    metadata = {**one.metadata, "annotations": annotations}
-    template.setdefault("metadata", {})
-    return {**one.manifest, "metadata": metadata, "spec": {**spec, "template": template}}
 
 
 def _not_one(found: list[Declared], fits: list[Declared], path: str) -> InputError:
