@@ -1,9 +1,9 @@
 """Measure sealing in bulk beside the real kubeseal, and exchange values with upstream's code.
 
 ``python -m tests.bench.seal [ROUNDS [VALUES]]`` writes outputs/bench/seal.json. 1,000 Secrets
-of 3 keys, for a key of 4096 bits, by whole processes that read a file: opslib with all in one call (with
-and without its notes), kubeseal with all in one stream, and a sample of one kubeseal process
-each. Then 10,000 random values for each of the three scopes, sealed here and unsealed by
+of 3 keys, for a key of 4096 bits, by whole processes that read a file: opslib with all in one
+call (with and without its notes), kubeseal with all in one stream, and a sample of one kubeseal
+process each. Then 10,000 random values for each of the three scopes, sealed here and unsealed by
 upstream's crypto package and by the real kubeseals of three versions, and the other way.
 """
 
