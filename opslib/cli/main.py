@@ -27,7 +27,8 @@ from opslib.cli import (
     schedule,
     seal,
     seal_files,
-    seal_repo,
+    seal_judge,
+    seal_renew,
     upgrade,
     vault,
     watch,
@@ -78,7 +79,8 @@ app.add_typer(node.app, name="node")
 app.command("run")(run_verb.run)
 app.add_typer(records_more.app, name="records")
 seal_files.register(seal.app)
-seal_repo.register(seal.app)
+seal_judge.register(seal.app)
+seal_renew.register(seal.app)
 seal.app.add_typer(vault.app, name="vault")
 app.add_typer(seal.app, name="seal")
 app.add_typer(bench.app, name="bench")

@@ -11,7 +11,7 @@ import typer
 from opslib.cli.common import Context, Kubeconfig, say
 
 if TYPE_CHECKING:
-    from opslib.cli.seal_work import Flags
+    from opslib.cli.seal_flags import Flags
 
 app = typer.Typer(
     help="Seal Secrets for Git, as kubeseal does, and keep what is sealed.",
@@ -128,9 +128,9 @@ def seal(
     """Seal Secrets: `opslib seal < secret.yaml > sealed.yaml`; --format, --scope … as kubeseal."""
     if context.invoked_subcommand is not None:
         return
-    from opslib.cli import seal_work
+    from opslib.cli.seal_flags import Flags
 
-    flags = seal_work.Flags(
+    flags = Flags(
         files=tuple(file or ()),
         output=output,
         out=out,

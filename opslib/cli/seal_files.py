@@ -55,13 +55,13 @@ def set_key(
 
     Only the line of the key changes. Name, namespace and scope are those of the file.
     """
-    from opslib.cli.seal_work import Flags
-    from opslib.core.files import write_atomic
+    from opslib.cli.seal_flags import Flags
     from opslib.seal.edit import SealedFile
     from opslib.seal.reading import read_file
     from opslib.seal.sealing import note_again
     from opslib.seal.secret import check_key
     from opslib.seal.wire import encode, encrypt
+    from opslib.seal.writing import save
 
     check_key(key)
     target = SealedFile(read_file(file), str(file), name)
@@ -86,19 +86,19 @@ def set_key(
     old = declared.read_notes()[0].get(key)
     made = {key: note_again(old, declared.label, certificate, noting)} if noting else None
     target.set({key: text}, made)
-    write_atomic(file, target.result())
+    save(file, target.result())
     say(f"{file}: {declared}: {key} is sealed for {certificate.fingerprint}")
 
 
 def delete(file: File, key: Key, name: Name = "") -> None:
     """Take a key out of a file; all other lines stay."""
-    from opslib.core.files import write_atomic
     from opslib.seal.edit import SealedFile
     from opslib.seal.reading import read_file
+    from opslib.seal.writing import save
 
     target = SealedFile(read_file(file), str(file), name)
     target.delete(key)
-    write_atomic(file, target.result())
+    save(file, target.result())
     say(f"{file}: {target.declared}: {key} is gone")
 
 
@@ -109,14 +109,14 @@ def rename(
     name: Name = "",
 ) -> None:
     """Give a key another name; its ciphertext stays, as it is not bound to the key's name."""
-    from opslib.core.files import write_atomic
     from opslib.seal.edit import SealedFile
     from opslib.seal.reading import read_file
     from opslib.seal.secret import check_key
+    from opslib.seal.writing import save
 
     target = SealedFile(read_file(file), str(file), name)
     target.rename(key, check_key(new))
-    write_atomic(file, target.result())
+    save(file, target.result())
     say(f"{file}: {target.declared}: {key} is now {new}")
 
 
@@ -140,7 +140,7 @@ def pin(
     With --fingerprint the certificate must be of that key. Commit the file, and have it
     reviewed: whoever changes it chooses who can read what is sealed.
     """
-    from opslib.cli.seal_work import Flags
+    from opslib.cli.seal_flags import Flags
     from opslib.core.errors import InputError
     from opslib.seal import fetching, pins
 
@@ -194,6 +194,8 @@ def _value(key: str, from_file: Path | None, reference: str) -> SecretBytes:
 
         return SecretBytes(getpass.getpass(f"{key}: "), key)
     data = read_stdin()
+    if not data:
+        say("warning: the value is empty: nothing came from standard input")
     if data.endswith(b"\n") and b"\n" not in data[:-1]:
         say("warning: the value ends with a line break, which is sealed too (printf has none)")
     return SecretBytes(data, key)

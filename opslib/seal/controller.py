@@ -133,7 +133,7 @@ class Controller:
 
     def _missing(self, error: ApiError) -> OpslibError:
         if error.code != 404:
-            return error
+            return self._silent(error, "it cannot be asked")
         return InputError(
             "there is no Sealed Secrets controller",
             where=self._place,

@@ -7,17 +7,17 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Mapping
-from typing import Any
 
 import yaml
 from yaml.nodes import MappingNode, Node, ScalarNode
 
-from opslib.core.errors import InputError, OpslibError
+from opslib.core.errors import InputError
 from opslib.seal import emit, notes
-from opslib.seal.reading import read_documents, text_of
-from opslib.seal.sealed import KIND, Declared, is_sealed, read_sealed
+from opslib.seal.reading import text_of
+from opslib.seal.sealed import KIND, Declared, read_sealed
+from opslib.seal.unedited import same_but_edits
 from opslib.source.textedit import TextEditor, Tree
-from opslib.source.yamlnodes import Entry, Stuck, dig, end_of, find, parse, scalar, start_of
+from opslib.source.yamlnodes import Entry, Stuck, dig, end_of, find, own, parse, scalar, start_of
 
 _HAND = "write it by hand as a plain block, or seal the Secret anew"
 
@@ -90,20 +90,16 @@ class SealedFile:
     def result(self) -> str:
         """Return the new text; what is not meant to change is compared with what it was.
 
-        Raises OpslibError where the edit would have changed anything else.
+        Raises InputError where the edit would have changed anything else.
         """
         made = self._editor.result()
-        if self._editor.clash() or not self._same_but_edits(made):
-            raise OpslibError(
+        if self._editor.clash() or not same_but_edits(self.text, made, self.path):
+            raise InputError(
                 "this file cannot be edited by position, so nothing was written",
                 where=self.path,
                 hint=_HAND,
             )
         return made
-
-    def _same_but_edits(self, made: str) -> bool:
-        """Compare all documents but for the fields that edits may reach."""
-        return _all_fixed(self.text, self.path) == _all_fixed(made, self.path)
 
     def _set(self, ciphertexts: Mapping[str, str]) -> None:
         data = self._data()
@@ -122,6 +118,12 @@ class SealedFile:
         if entry.aliased or not isinstance(node, ScalarNode):
             raise Stuck(f"the value of {entry.key.value!r} is no plain text", entry.key)
         start, end = start_of(node), end_of(node)
+        if self.text[start : start + 1] == "&":
+            raise Stuck("the value has an anchor, by which others have it too", entry.key)
+        if start == end:  # nothing is there yet: its mark is that of what comes next
+            colon = self.text.index(":", end_of(entry.key)) + 1
+            self._put(colon, colon, f" {self._value(data, text)}")
+            return
         if self._flow(data):
             self._put(start, end, json.dumps(text))
             return
@@ -222,7 +224,7 @@ class SealedFile:
         self._editor.put(start, end, text)
 
     def _data(self) -> Node:
-        node = dig(self._root, "spec", "encryptedData")
+        node = own(own(self._root, "spec"), "encryptedData")
         if node is None:
             raise Stuck("spec.encryptedData is missing", self._root)
         return node
@@ -295,33 +297,6 @@ def _nested(path: tuple[str, ...], rows: Mapping[str, str]) -> Tree:
     for step in reversed(path):
         tree = {step: tree}
     return tree
-
-
-def _is_list(manifest: Any) -> bool:
-    """Tell a List, whose items are compared one by one."""
-    return isinstance(manifest, dict) and str(manifest.get("kind")).endswith("List")
-
-
-def _all_fixed(text: str, path: str) -> list[Any]:
-    """Return what edits leave alone in all documents of a text."""
-    data = text.encode()
-    whole: list[Any] = [one.manifest for one in read_documents(data, path)]
-    kept = [one for one in whole if not is_sealed(one) and not _is_list(one)]
-    return [*kept, *(_fixed(one) for one in read_sealed(data, path, others=True))]
-
-
-def _fixed(one: Declared) -> dict[str, Any]:
-    """Return a SealedSecret without what edits may change: its data, notes, template texts."""
-    spec = {key: value for key, value in one.spec.items() if key != "encryptedData"}
-    template = {**one.template}
-    inner = template.get("metadata")
-    if isinstance(inner, dict):
-        kept = {k: v for k, v in inner.items() if k not in {"labels", "annotations"}}
-        template["metadata"] = kept
-    annotations = {k: v for k, v in one.annotations.items() if k != notes.ANNOTATION}
-    metadata = {**one.metadata, "annotations": annotations}
-    template.setdefault("metadata", {})
-    return {**one.manifest, "metadata": metadata, "spec": {**spec, "template": template}}
 
 
 def _not_one(found: list[Declared], fits: list[Declared], path: str) -> InputError:

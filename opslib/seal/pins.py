@@ -26,10 +26,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from opslib.core.errors import InputError
-from opslib.core.files import write_atomic
 from opslib.seal.certificates import Certificate
 from opslib.seal.names import CONTROLLER_NAME, CONTROLLER_NAMESPACE
 from opslib.seal.reading import read_documents, read_file, text_of
+from opslib.seal.writing import save
 from opslib.source import yamlnodes
 from opslib.source.textedit import TextEditor
 
@@ -177,7 +177,7 @@ def pin(pins: Pins, name: str, fingerprint: str) -> bool:
         made = text + ("" if text.endswith("\n") else "\n") + _entry(name, fingerprint)
     else:
         made = _with_key(text, name, fingerprint, str(pins.file))
-    write_atomic(pins.file, made)
+    save(pins.file, made)
     fresh = load(pins.file)  # it is read back: what was written is what is meant
     if fresh.cluster(name).keys[0] != fingerprint:
         raise InputError("the pin cannot be written there", where=str(pins.file), hint="by hand")

@@ -11,7 +11,6 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from opslib.core.errors import OpslibError
-from opslib.core.files import write_atomic
 from opslib.core.progress import SILENT, Progress
 from opslib.seal import notes, recovery, sealing, wire
 from opslib.seal.certificates import Certificate
@@ -19,6 +18,7 @@ from opslib.seal.edit import SealedFile
 from opslib.seal.privatekeys import PrivateKey
 from opslib.seal.reading import read_file
 from opslib.seal.sealed import Declared, read_sealed
+from opslib.seal.writing import save_all
 
 Anew = Callable[[Declared], dict[str, str]]
 """Seals the values of a SealedSecret anew: the controller, or private keys and a certificate."""
@@ -73,16 +73,8 @@ def renew(
 
 
 def write(made: Sequence[Renewed]) -> None:
-    """Write all files, or none: what was written is put back where one cannot be."""
-    done: list[Renewed] = []
-    try:
-        for one in made:
-            write_atomic(one.path, one.after)
-            done.append(one)
-    except BaseException:
-        for one in done:
-            write_atomic(one.path, one.before)
-        raise
+    """Write all files, or none."""
+    save_all({one.path: one.after for one in made})
 
 
 def renewed_text(data: bytes, path: str, anew: Anew, certificate: Certificate) -> str:

@@ -8,6 +8,8 @@ from dataclasses import dataclass
 import yaml
 from yaml.nodes import MappingNode, Node, ScalarNode, SequenceNode
 
+from opslib.source.yamltree import plain_tabs
+
 
 class Stuck(Exception):
     """An edit that cannot be made mechanically; it stays inside this room.
@@ -39,8 +41,16 @@ class Entry:
 def parse(text: str) -> list[Node]:
     """Parse every document of a text into nodes with positions; raises yaml.YAMLError."""
     # The pure Python loader: its marks count the characters of the str that was given.
-    source = text.replace("\t", " ") if _tabbed_json(text) else text
-    return [node for node in yaml.compose_all(source, Loader=yaml.SafeLoader) if node is not None]
+    try:
+        return _composed(text.replace("\t", " ") if _tabbed_json(text) else text)
+    except yaml.YAMLError:
+        if "\t" not in text:
+            raise
+        return _composed(plain_tabs(text))
+
+
+def _composed(text: str) -> list[Node]:
+    return [node for node in yaml.compose_all(text, Loader=yaml.SafeLoader) if node is not None]
 
 
 def well_formed(text: str) -> None:

@@ -111,7 +111,7 @@ _TABS = re.compile(r"(?<=[:-])[ \t]*\t[ \t]*|[ \t]*\t[ \t]*(?=#|\r?$)", re.MULTI
 """Tabs between tokens, which libyaml takes and PyYAML's own scanner does not."""
 
 
-def _plain_tabs(text: str) -> str:
+def plain_tabs(text: str) -> str:
     """Return a text of the same length and structure that PyYAML's own scanner reads."""
     plain = _plain_json(text)
     if "\t" not in plain:
@@ -219,7 +219,7 @@ class Tree:
 
     def _parse(self) -> Node | None:
         loader: Any = yaml.SafeLoader  # its marks count the characters of the text
-        self._events = iter(yaml.parse(_plain_tabs(self.text), Loader=loader))
+        self._events = iter(yaml.parse(plain_tabs(self.text), Loader=loader))
         event: Any
         for event in self._events:
             if isinstance(event, ev.DocumentStartEvent):

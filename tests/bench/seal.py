@@ -1,9 +1,9 @@
 """Measure sealing in bulk beside the real kubeseal, and exchange values with upstream's code.
 
-``python -m tests.bench.seal [ROUNDS]`` writes outputs/bench/seal.json. 1,000 Secrets of 3 keys,
-for a key of 4096 bits, by whole processes that read a file: opslib with all in one call (with
-and without its notes), kubeseal with all in one stream, and a sample of one kubeseal process
-each. Then 10,000 random values for each of the three scopes, sealed here and unsealed by
+``python -m tests.bench.seal [ROUNDS [VALUES]]`` writes outputs/bench/seal.json. 1,000 Secrets
+of 3 keys, for a key of 4096 bits, by whole processes that read a file: opslib with all in one
+call (with and without its notes), kubeseal with all in one stream, and a sample of one kubeseal
+process each. Then 10,000 random values for each of the three scopes, sealed here and unsealed by
 upstream's crypto package and by the real kubeseals of three versions, and the other way.
 """
 
@@ -114,7 +114,7 @@ def bulk(folder: Path, rounds: int) -> dict[str, dict[str, Any]]:
     )
 
 
-def exchanges(folder: Path) -> dict[str, dict[str, dict[str, int]]]:
+def exchanges(folder: Path, values: int) -> dict[str, dict[str, dict[str, int]]]:
     """Exchange values with upstream's crypto package and with each real kubeseal, by scope."""
     pair = parts.pair(2048)
     found: dict[str, dict[str, dict[str, int]]] = {}
@@ -124,17 +124,17 @@ def exchanges(folder: Path) -> dict[str, dict[str, dict[str, int]]]:
             if " " in version:
                 done, wrong = interop.exchange(pair, folder, scope, VALUES)
             else:
-                done, wrong = interop.with_kubeseal(version, pair, folder, scope, VALUES)
+                done, wrong = interop.with_kubeseal(version, pair, folder, scope, values)
             of[str(scope)] = {"exchanges": done, "mismatches": wrong}
             print(f"{version}, {scope}: {done} exchanges, {wrong} mismatches", flush=True)
     return found
 
 
-def main(rounds: int = ROUNDS) -> None:
-    """Measure, and write the results."""
+def main(rounds: int = ROUNDS, values: int = VALUES) -> None:
+    """Measure, and write the results; ``values`` are exchanged with each kubeseal and scope."""
     with tempfile.TemporaryDirectory() as place:
         results = bulk(Path(place), rounds)
-        exchanged = exchanges(Path(place))
+        exchanged = exchanges(Path(place), values)
     cpu = {name: statistics.median(values) for name, values in _CPU.items()}
     cpu[EACH] *= SECRETS
     document = {
@@ -162,4 +162,4 @@ def main(rounds: int = ROUNDS) -> None:
 
 
 if __name__ == "__main__":
-    main(int(sys.argv[1]) if len(sys.argv) > 1 else ROUNDS)
+    main(*map(int, sys.argv[1:3]))

@@ -179,8 +179,11 @@ def test_a_renewed_key(seal: Verb, controller: Running, namespace: str, tmp_path
     assert not target.exists()
     assert seal("pin", "here", *controller.words, "--folder", repo).code == 0
     _git(repo, "commit", "-qam", "pinned")
+    fresh = secret({"c": "new", "d": "new"}, "fresh", namespace)
+    assert seal(*words, stdin=dumped(fresh)).code == 0
     stale = json.loads(seal("status", repo, "--stale", "--json").out)["values"]
-    assert len(stale) == 2 * count
+    truth = {(f"renewed-{number}", key) for number in range(count) for key in ("a", "b")}
+    assert {(row["name"], row["key"]) for row in stale} == truth
     started = time.monotonic()
     done = seal("reencrypt", repo, *controller.words, "--commit", "--json")
     took = time.monotonic() - started
@@ -189,17 +192,17 @@ def test_a_renewed_key(seal: Verb, controller: Running, namespace: str, tmp_path
     assert took >= (count - 1) / 2
     assert json.loads(seal("status", repo, "--stale", "--json").out)["values"] == []
     assert _git(repo, "show", "--stat", "--format=", "HEAD").count(".yaml") == count
-    fresh = controller.fingerprint()
+    newest = controller.fingerprint()
     for path in repo.glob("renewed-*.yaml"):
         (one,) = read_sealed(path.read_bytes(), path.name)
         assert one.template["data"] == {"none": None}
         assert "  template: # kept\n" in path.read_text()
-        assert {note.key for note in one.read_notes()[0].values()} == {fresh}
+        assert {note.key for note in one.read_notes()[0].values()} == {newest}
     found = Controller(controller.cluster, controller.namespace)
     assert found.verify(one.manifest)
     lacking = seal(*proof)
     assert lacking.code == 1
-    assert f"{fresh}  is a key of the cluster and not in the backup" in lacking.out
+    assert f"{newest}  is a key of the cluster and not in the backup" in lacking.out
     _save(controller, tmp_path / "backup.json")
     assert seal(*proof).code == 0
     print(f"{2 * count} values in {count} files sealed anew in {took:.1f} s at 2 requests a second")

@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import functools
 import json
+import subprocess
 import uuid
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta
@@ -364,6 +365,28 @@ def test_the_namespace_of_the_kubeconfig(
         assert made.namespace == wanted
         here = Controller(controller.cluster, controller.namespace, per_second=1000)
         assert here.verify(made.manifest)
+
+
+def test_each_kubeseal_and_the_controller(
+    controller: Running, sealed: Sealed, namespace: str
+) -> None:
+    """The real kubeseals validate what is sealed here, and refuse it under another name.
+
+    What each seals for the controller's certificate is judged the same by both.
+    """
+    here = Controller(controller.cluster, controller.namespace, per_second=1000)
+    good = sealed(secret({"a": "value"}, "s", namespace))
+    bad = {**good, "metadata": {**good["metadata"], "name": "other"}}
+    document = dumped(secret({"a": "value"}, "s", namespace))
+    for version in (*parts.OLDER, parts.NEWEST):
+        words = [str(parts.kubeseal(version)), *controller.words]
+        for manifest, right in ((good, True), (bad, False)):
+            done = subprocess.run(
+                [*words, "--validate"], input=dumped(manifest), capture_output=True, check=False
+            )
+            assert (done.returncode == 0) is right, (version, done.stderr)
+        theirs = subprocess.run(words, input=document, capture_output=True, check=True).stdout
+        assert here.verify(json.loads(theirs))
 
 
 @pytest.fixture

@@ -1,138 +1,31 @@
-"""opslib seal check | status | reencrypt | backup: all that is sealed in a repository."""
+"""opslib seal reencrypt | backup: all that is sealed in a repository, and the keys of it."""
 
 from __future__ import annotations
 
-from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from opslib.cli.common import Context, Json, Kubeconfig, Trust, emit, say
+from opslib.cli.common import Context, Json, Kubeconfig, emit
 from opslib.cli.seal import Cert, ControllerName, ControllerNamespace, Keys
 from opslib.cli.seal_files import ClusterName
+from opslib.cli.seal_paths import Paths, left_out, pinned_clusters, private_keys
 
 if TYPE_CHECKING:
-    from opslib.core.errors import InputError
+    from opslib.cli.seal_flags import Flags
     from opslib.seal.certificates import Certificate
     from opslib.seal.pins import Pinned
     from opslib.seal.privatekeys import PrivateKey
     from opslib.seal.reencrypt import Anew, Renewed
     from opslib.seal.sealed import Declared
 
-Paths = Annotated[
-    list[Path] | None, typer.Argument(help="Files and folders; default: this folder.")
-]
-
 
 def register(app: typer.Typer) -> None:
     """Add the verbs to ``opslib seal``."""
-    app.command()(check)
-    app.command()(status)
     app.command()(reencrypt)
     app.command()(backup)
-
-
-def check(
-    paths: Paths = None,
-    cert: Cert = "",
-    keys: Keys = None,
-    strict: Annotated[
-        bool, typer.Option("--strict", help="Warnings fail too: old keys, values that are due.")
-    ] = False,
-    history: Annotated[
-        bool, typer.Option("--history/--no-history", help="Ask Git about values without notes.")
-    ] = True,
-    json: Json = False,
-) -> None:
-    """Say offline which sealed values would not unseal, and why; exit 1 if there is one.
-
-    For CI: it needs no cluster and no key. --cert and --recovery-private-key let it see more.
-    """
-    from opslib.seal import certificates, diagnose, fetching
-    from opslib.seal.past import of_values
-    from opslib.seal.sealed import in_paths
-
-    unread: list[InputError] = []
-    objects = in_paths(paths or [Path()], unread.append)
-    certificate = certificates.parse(fetching.fetch(cert), cert) if cert else None
-    clusters, everywhere = _pins()
-    known = diagnose.Knowledge(
-        keys=_private(keys),
-        certificate=certificate,
-        clusters=clusters,
-        everywhere=everywhere(objects),
-        past=of_values(objects) if history else {},
-    )
-    found = diagnose.check(objects, known)
-    counts = Counter(one.severity for one in found)
-    values = sum(len(one.data) for one in objects)
-    counts["warning"] += len(unread)
-    lines = [f"{one.where}: warning: not checked: {one.what}" for one in unread]
-    lines += [str(one) for one in found if one.severity != "info"]
-    lines.append(
-        f"{len(objects)} SealedSecrets, {values} values: {counts['error']} errors,"
-        f" {counts['warning']} warnings"
-        + (f", {counts['info']} without notes" if counts["info"] else "")
-    )
-    document = {
-        "objects": len(objects),
-        "values": values,
-        "findings": [one.as_dict() for one in found],
-        "unread": [one.as_dict() for one in unread],
-    }
-    emit(document, "\n".join(lines), as_json=json)
-    if counts["error"] or (strict and counts["warning"]):
-        raise typer.Exit(1)
-
-
-def status(
-    paths: Paths = None,
-    keys: Keys = None,
-    trust: Trust = None,
-    stale: Annotated[
-        bool, typer.Option("--stale", help="Only values of older or unknown keys.")
-    ] = False,
-    due: Annotated[bool, typer.Option("--due", help="Only values due at their source.")] = False,
-    strict: Annotated[bool, typer.Option("--strict", help="Exit 1 if a row is shown.")] = False,
-    json: Json = False,
-) -> None:
-    """Show for each sealed value: key, state, day, sealer, commit and signature, rotation."""
-    from opslib.seal import report
-    from opslib.seal.sealed import in_paths
-    from opslib.source.verify import verification
-    from opslib.view.text import clean, columns
-
-    objects = in_paths(paths or [Path()], _told)
-    clusters, _ = _pins()
-    verify = verification("", trust or ())
-    sight = report.Sight(clusters, _private(keys), verify if verify.on else None)
-    rows = report.rows(objects, sight)
-    if stale or due:
-        old = {report.STALE, report.FOREIGN}
-        rows = [one for one in rows if (stale and one.state in old) or (due and one.due)]
-    table = [["VALUE", "STATE", "KEY", "SEALED", "BY", "COMMIT", "SIGNED", "ROTATE BY"]]
-    for one in rows:
-        signed = one.signed or one.problem or "-"
-        table.append(
-            [
-                f"{one.namespace}/{one.name} {one.key}",
-                one.state,
-                one.fingerprint[7:19] or "-",
-                one.sealed or "-",
-                one.by or one.author or "-",
-                one.commit[:12] or "-",
-                signed,
-                f"{one.rotate} (due)" if one.due else one.rotate or "-",
-            ]
-        )
-    counts = Counter(one.state for one in rows)
-    words = ", ".join(f"{count} {state}" for state, count in sorted(counts.items()))
-    lines = [*map(clean, columns(table)), f"{len(rows)} values: {words or 'none'}"]
-    emit({"values": [one.as_dict() for one in rows]}, "\n".join(lines), as_json=json)
-    if strict and rows:
-        raise typer.Exit(1)
 
 
 def reencrypt(
@@ -163,11 +56,11 @@ def reencrypt(
     Nothing is written before everything is sealed.
     """
     from opslib.cli.common import bar
-    from opslib.cli.seal_work import Flags
+    from opslib.cli.seal_flags import Flags
     from opslib.seal import reencrypt as work
     from opslib.seal.sealed import in_paths
 
-    objects = in_paths(paths or [Path()], _told)
+    objects = in_paths(paths or [Path()], left_out)
     _one_cluster(objects, cluster)
     flags = Flags(
         merge_into=Path(objects[0].path) if objects else None,
@@ -182,7 +75,7 @@ def reencrypt(
     (pinned, *_) = flags.chosen()
     files = _of_cluster(objects, pinned)
     certificate = flags.certificate(pinned)
-    anew = _anew(flags, pinned, _private(keys), certificate, rate)
+    anew = _anew(flags, pinned, private_keys(keys), certificate, rate)
     with bar() as progress:
         made = work.renew(
             files,
@@ -229,7 +122,7 @@ def backup(
     from opslib.seal import privatekeys
     from opslib.seal.sealed import in_paths
 
-    objects = in_paths(repo or [Path()], _told)
+    objects = in_paths(repo or [Path()], left_out)
     found = privatekeys.read(keys)
     there = work.of_cluster(cluster(kubeconfig, context), controller_namespace) if live else ()
     proof = work.prove(objects, found, there)
@@ -244,36 +137,11 @@ def backup(
         raise typer.Exit(1)
 
 
-def _pins() -> tuple[
-    Callable[[Declared], Sequence[Pinned]], Callable[[Sequence[Declared]], list[Pinned]]
-]:
-    """Return what tells the clusters of an object, and all clusters of the files' pins."""
-    from opslib.seal import pins
-
-    cache: dict[Path, pins.Pins] = {}
-
-    def of(one: Declared) -> pins.Pins:
-        folder = Path(one.path).resolve().parent
-        if folder not in cache:
-            cache[folder] = pins.find(folder)
-        return cache[folder]
-
-    def everywhere(objects: Sequence[Declared]) -> list[Pinned]:
-        return list({id(c): c for one in objects for c in of(one).clusters}.values())
-
-    return lambda one: of(one).of_file(Path(one.path)), everywhere
-
-
-def _told(error: InputError) -> None:
-    """Tell a file that is left out because it cannot be read."""
-    say(f"warning: {error.where} is left out: {error.what}")
-
-
 def _one_cluster(objects: Sequence[Declared], named: str) -> None:
     """Raise InputError where the files are for several clusters and none is named."""
     from opslib.core.errors import InputError
 
-    clusters, _ = _pins()
+    clusters, _ = pinned_clusters()
     names = {cluster.name for one in objects for cluster in clusters(one)}
     if len(names) > 1 and not named:
         raise InputError(
@@ -283,15 +151,9 @@ def _one_cluster(objects: Sequence[Declared], named: str) -> None:
         )
 
 
-def _private(keys: list[str] | None) -> dict[str, PrivateKey]:
-    from opslib.seal import privatekeys
-
-    return privatekeys.read([Path(name) for text in keys or () for name in text.split(",")])
-
-
 def _of_cluster(objects: Sequence[Declared], pinned: Pinned | None) -> list[Path]:
     """Return the files that are for a cluster, each once."""
-    clusters, _ = _pins()
+    clusters, _ = pinned_clusters()
     fits = [
         Path(one.path)
         for one in objects
@@ -301,18 +163,16 @@ def _of_cluster(objects: Sequence[Declared], pinned: Pinned | None) -> list[Path
 
 
 def _anew(
-    flags: object,
+    flags: Flags,
     pinned: Pinned | None,
     keys: dict[str, PrivateKey],
     certificate: Certificate,
     rate: float,
 ) -> Anew:
-    from opslib.cli.seal_work import Flags
     from opslib.seal.reencrypt import by_keys
 
     if keys:
         return by_keys(keys, certificate)
-    assert isinstance(flags, Flags)  # noqa: S101  # its module is imported by the verb only
     controller = flags.warned(flags.controller(pinned))
     controller.per_second = rate
     return lambda one: controller.rotate(one.manifest)
