@@ -31,6 +31,7 @@ _WHITE = re.compile(rb"[ \t\n]")
 _WINDOW = 24
 """A line of wrapped base64 has 64 or 76 characters: it holds such a window whole, wherever cut."""
 _MOST_FORMS = 400
+_MOST_OTHERS = 400
 _SOUGHT = 10
 """Bytes of a piece that are sought; the rest is compared where they are found."""
 
@@ -61,21 +62,31 @@ class Form:
 
 @dataclass(frozen=True)
 class Needle:
-    """What is sought: a piece of a form and where in the form it stands."""
+    """What is sought: a piece of a form and where in the form it stands.
+
+    ``stop``: any other piece as long, from there up to here, would do as well.
+    """
 
     text: bytes
     form: Form
     offset: int
+    stop: int
+
+    def others(self) -> Iterator[tuple[bytes, int]]:
+        """Yield the pieces that would do as well, with where they stand."""
+        last = min(self.stop, self.offset + _MOST_OTHERS) - len(self.text)
+        for at in range(self.offset + 1, last + 1):
+            yield self.form.text[at : at + len(self.text)], at
 
 
 def needles(known: Known) -> Iterator[Needle]:
     """Yield all that is sought for one value."""
     for form in _forms(known):
-        for offset, piece in _pieces(form):
-            yield Needle(piece, form, offset)
+        for offset, piece, stop in _pieces(form):
+            yield Needle(piece, form, offset, stop)
 
 
-def _pieces(form: Form) -> Iterator[tuple[int, bytes]]:
+def _pieces(form: Form) -> Iterator[tuple[int, bytes, int]]:
     """Cut base64, and long words, so that a line break or an end within them hides nothing."""
     text, size = form.text, len(form.text)
     if not form.encoded and len(form.known.value.splitlines()) > 1:
@@ -83,21 +94,23 @@ def _pieces(form: Form) -> Iterator[tuple[int, bytes]]:
         return
     starts = [0]
     if form.wrapped and form.in_pieces and size >= 2 * _WINDOW:
-        starts = [*range(0, size - _WINDOW, _WINDOW), size - _WINDOW]
-    elif form.wrapped and form.encoded and size >= 10:
+        for start in (*range(0, size - _WINDOW, _WINDOW), size - _WINDOW):
+            yield start, text[start : start + _SOUGHT], start + _WINDOW
+        return
+    if form.wrapped and form.encoded and size >= 10:
         starts = [0, size // 2]
     for start, stop in zip(starts, [*starts[1:], size], strict=True):
-        yield start, text[start : min(stop, start + _SOUGHT)]
+        yield start, text[start : min(stop, start + _SOUGHT)], stop
 
 
-def _longest_line(text: bytes) -> tuple[int, bytes]:
+def _longest_line(text: bytes) -> tuple[int, bytes, int]:
     """Return the longest line: a notebook's file is a list of lines, each a text of its own."""
     ends = [(0, 0), *(match.span() for match in _BREAK.finditer(text)), (len(text), len(text))]
     lines = [(one[1], other[0]) for one, other in pairwise(ends)]
     start, end = max(lines, key=lambda line: line[1] - line[0])
     if end - start < _SHORTEST_LINE:
         start, end = 0, len(text)
-    return start, text[start : min(end, start + _SOUGHT)]
+    return start, text[start : min(end, start + _SOUGHT)], end
 
 
 def _forms(known: Known) -> Iterator[Form]:
