@@ -84,7 +84,7 @@ def _url() -> tuple[bytes, tuple[bytes, ...]]:
 SHAPES: dict[str, Callable[[], tuple[bytes, tuple[bytes, ...]]]] = {
     "short": lambda: _plain(word(9)),
     "medium": lambda: _plain(word(24)),
-    "long": lambda: _plain(word(3000)),
+    "long": lambda: _plain(word(600)),
     "unicode": lambda: _plain(word(4) + word(16, _WIDE) + word(4)),
     "url-unsafe": lambda: _plain(word(6) + word(14, _UNSAFE) + word(6)),
     "base64-like": lambda: _plain(base64.b64encode(os.urandom(30)).decode()),

@@ -19,9 +19,8 @@ V = [one.reveal() for one in S]
 T = [one.decode() if b"\\xff" != one[:1] else repr(one)[2:-1] for one in V]
 """
 CHANNELS: dict[str, str] = {
-    "print": "for t, v in zip(T, V):\n"
-    "    print(t, v) if len(t) < 400 else print(t)\n"
-    "    t, v = t[:400], v[:400]\n"
+    "print": "print(*T, sep='\\n')\nfor t, v in list(zip(T, V))[::5]:\n"
+    "    t, v = t[:90], v[:90]\n"
     "    print(base64.b64encode(b'x' + v).decode(), v.hex(), quote(v, safe=''), t[::-1])\n"
     "    print(json.dumps(t), html.escape(t))\n"
     "print(X['print'])",
@@ -35,7 +34,7 @@ CHANNELS: dict[str, str] = {
     "    for way in ways:\n"
     "        try: print(way(s))\n"
     "        except Exception as e: refused += 1; said = print(type(e), e) if refused < 99 else 0\n"
-    "for s in S[:12]:\n"
+    "for s in S[:5]:\n"
     "    for way in (display, rich.print, lambda o: rich.inspect(o, all=True),\n"
     "        lambda o: logging.error('%s', o), lambda o: pd.DataFrame([o]).to_html()):\n"
     "        try: way(s)\n"
@@ -44,17 +43,17 @@ CHANNELS: dict[str, str] = {
     "display": "for n in range(0, 500, 50):\n"
     "    display(HTML(''.join(f'<b title=\"{html.escape(t)}\">{html.escape(t)}</b>'"
     " for t in T[n:n+50])))\n"
-    "display({'text/plain': ' '.join(T[:100]), 'application/json': {'deep': [{'k': t} for t in T]},"
+    "display({'text/plain': ' '.join(T[:100]), 'application/json': {'deep': T[::5]},"
     " 'text/markdown': T[7], 'image/svg+xml': f'<svg><text>{html.escape(T[8])}</text></svg>'},"
     " raw=True)\n"
     "display(HTML(f'<i>{X[\"display\"]}</i>'))",
     "rich": "from rich.table import Table\nfrom rich.console import Console\n"
     "table = Table('a')\nfor t in T: table.add_row(t.replace('[', '(')[:200])\n"
     "Console(width=220).print(table)\nrich.print({'x': T[:99]}, X['rich'])",
-    "pandas": "display(pd.DataFrame({'text': T, 'json': [json.dumps(t) for t in T]}))\n"
+    "pandas": "display(pd.DataFrame({'text': T[:50], 'json': [json.dumps(t) for t in T[:50]]}))\n"
     "with pd.option_context('display.max_rows', 600, 'display.max_colwidth', 99):\n"
     "    display(pd.DataFrame({'text': T}))\n"
-    "print(pd.Series([*T, X['pandas']]).to_csv())",
+    "print(pd.Series([*T[:99], X['pandas']]).to_csv())",
     "widgets": "import ipywidgets as w\n"
     "for n, t in enumerate(T[:48]):\n"
     "    kind = (w.Text, w.Textarea, w.HTML, w.Label, w.Password)[n % 5]\n"
@@ -71,7 +70,7 @@ CHANNELS: dict[str, str] = {
     "traceback Verbose": "%xmode Verbose\n"
     "def sealed(clear):\n    text = clear.decode(errors='replace')\n    raise OSError(text)\n"
     "def plain(t, v, n):\n    word = t + X['traceback Verbose']\n    return 1 / n\n"
-    "for s, t, v in list(zip(S, T, V))[::41]:\n"
+    "for s, t, v in list(zip(S, T, V))[::99]:\n"
     "    try: s.used_by(sealed)\n"
     "    except Exception: get_ipython().showtraceback()\n"
     "    try: plain(t, v, 0)\n"
@@ -79,7 +78,7 @@ CHANNELS: dict[str, str] = {
     "plain(T[-1], V[-1], 0)",
     "logging": "log = logging.getLogger('canaries')\n"
     "logging.basicConfig(stream=sys.stderr, level=10, force=True)\n"
-    "for t in T: log.info('with %s', t); log.debug(t)\n"
+    "for t in T: log.info('with %s', t)\n"
     "for t in T[:40]:\n"
     "    try: login(t)\n"
     "    except ValueError: log.exception('failed: %r', t)\n"
@@ -88,17 +87,17 @@ CHANNELS: dict[str, str] = {
     "for t in T: warnings.warn(t)\nwarnings.warn(X['warnings'])",
     "chunks": "count = 0\n"
     "for n, t in enumerate(T):\n"
-    "    every = range(1, len(t)) if n < 36 and len(t) < 100 else [1 + n % (len(t) - 1)]\n"
+    "    every = range(1, len(t)) if n < 12 and len(t) < 100 else [1 + n % (len(t) - 1)]\n"
     "    for k in every:\n"
     "        for out in (sys.stdout, sys.stderr):\n"
     "            out.write(t[:k]); out.flush(); out.write(t[k:] + '\\n'); count += 1\n"
     "x = X['chunks']\n"
     "for k in range(1, len(x)): print(x[:k], end='', flush=True); print(x[k:])\n"
     "print(count, 'splits')",
-    "result": "runbook.report(texts=T, by={t[:99]: t for t in T}, told=X['result'])",
+    "result": "runbook.report(texts=T, by={t[:99]: t for t in T[:50]}, told=X['result'])",
     "attachment": "runbook.attach('canaries.json', {'texts': T, 'told': X['attachment']})",
     "out": "(T[5], T[6], X['out'])",
-    "history": "print(Out, _, repr(In)[-20000:])\nprint(X['history'])",
+    "history": "print(Out, _, repr(In)[-2000:])\nprint(X['history'])",
     "descriptor": "os.write(1, ('\\n'.join(T) + X['descriptor'] + '\\n').encode())\ntime.sleep(.2)",
     "process": "import resource\n"
     "own = resource.getrlimit(resource.RLIMIT_CORE)[0]\n"

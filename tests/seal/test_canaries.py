@@ -95,7 +95,7 @@ def _run(
         stderr=subprocess.PIPE,
     )
     watch.processes.roots.add(process.pid)
-    out, err = process.communicate(stdin, timeout=240)
+    out, err = process.communicate(stdin, timeout=800)
     return subprocess.CompletedProcess(words, process.returncode, out, err)
 
 
@@ -136,7 +136,7 @@ def _shapes(flock: Flock) -> list[str]:
     return [one.shape for one in flock.canaries]
 
 
-@pytest.mark.timeout(280)
+@pytest.mark.timeout(900)
 def test_no_canary_leaves_a_kernel(flock: Flock, tmp_path: Path) -> None:
     """A recorded run that prints, shows, raises, logs and reports 500 values leaves none."""
     ground = Ground(tmp_path / "ground")
@@ -195,7 +195,7 @@ def _controls(flock: Flock, watch: Watch, record: Path, page: str) -> None:
     assert files >= {"temporary", "folder", "home"}
 
 
-@pytest.mark.timeout(280)
+@pytest.mark.timeout(900)
 def test_no_canary_is_in_what_papermill_writes(flock: Flock, tmp_path: Path) -> None:
     """Parameters are references; what papermill's own command writes and prints has no value."""
     ground = Ground(tmp_path / "ground")
@@ -240,7 +240,7 @@ def _files(flock: Flock, folder: Path) -> dict[str, str]:
     return given
 
 
-@pytest.mark.timeout(280)
+@pytest.mark.timeout(900)
 def test_no_canary_on_the_way_from_the_runbook_to_the_cluster(
     flock: Flock, controller: Running, sandbox: Status, namespace: str, tmp_path: Path
 ) -> None:  # fmt: skip
