@@ -117,10 +117,13 @@ def _forms(known: Known) -> Iterator[Form]:
     written = _written(known.value)
     for text in written:
         yield Form(text, known)
-    if known.weak or known.line:
+    if known.weak:
+        return
+    for text in _reversed(known.value) - written:
+        yield Form(text, known)
+    if known.line:
         return
     raw = secrecy.raw(known.value)
-    yield Form(secrecy.raw(known.value[::-1]), known)
     seen = set(written)
     for code in {raw, json.dumps(known.value)[1:-1].encode()}:
         for form in (*_base64(code, known), *_hex(code, known)):
@@ -177,6 +180,16 @@ def _bytes(value: str) -> set[bytes]:
     return {plain, shown.encode(), *(one.encode() for one in _escaped(shown))}
 
 
+def _reversed(value: str) -> set[bytes]:
+    """Return the value from its end to its beginning, also as JSON and pages have that."""
+    back = value[::-1]
+    return {
+        secrecy.raw(back),
+        secrecy.raw(value)[::-1],
+        *(one.encode(errors="backslashreplace") for one in _escaped(back)),
+    }
+
+
 def _quoted(value: str) -> set[str]:
     plain = secrecy.raw(value)
     percent = {
@@ -188,7 +201,8 @@ def _quoted(value: str) -> set[str]:
     lower = {_lower_percent(one) for one in percent}
     python = {repr(value)[1:-1], ascii(value)[1:-1], repr(plain)[2:-1]}
     shell = {shlex.quote(value).strip("'"), value.replace("'", "'\\''")}
-    return percent | lower | python | shell | _escaped(value)
+    table = {value.replace('"', '""')}  # https://www.rfc-editor.org/rfc/rfc4180#section-2
+    return percent | lower | python | shell | table | _escaped(value)
 
 
 def _lower_percent(text: str) -> str:

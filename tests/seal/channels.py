@@ -20,7 +20,7 @@ T = [one.decode() if b"\\xff" != one[:1] else repr(one)[2:-1] for one in V]
 """
 CHANNELS: dict[str, str] = {
     "print": "print(*T, sep='\\n')\nfor t, v in list(zip(T, V))[::5]:\n"
-    "    t, v = t[:90], v[:90]\n"
+    "    if len(t) > 120: continue\n"
     "    print(base64.b64encode(b'x' + v).decode(), v.hex(), quote(v, safe=''), t[::-1])\n"
     "    print(json.dumps(t), html.escape(t))\n"
     "print(X['print'])",
@@ -48,11 +48,12 @@ CHANNELS: dict[str, str] = {
     " raw=True)\n"
     "display(HTML(f'<i>{X[\"display\"]}</i>'))",
     "rich": "from rich.table import Table\nfrom rich.console import Console\n"
-    "table = Table('a')\nfor t in T: table.add_row(t.replace('[', '(')[:200])\n"
-    "Console(width=220).print(table)\nrich.print({'x': T[:99]}, X['rich'])",
-    "pandas": "display(pd.DataFrame({'text': T[:50], 'json': [json.dumps(t) for t in T[:50]]}))\n"
-    "with pd.option_context('display.max_rows', 600, 'display.max_colwidth', 99):\n"
-    "    display(pd.DataFrame({'text': T}))\n"
+    "from rich.text import Text\n"
+    "table = Table('a')\nfor t in T: table.add_row(Text(t))\n"
+    "Console(width=900).print(table)\nrich.print({'x': T[:99]}, X['rich'])",
+    "pandas": "pd.set_option('display.max_rows', 600, 'display.max_colwidth', None)\n"
+    "display(pd.DataFrame({'text': T[:50], 'json': [json.dumps(t) for t in T[:50]]}))\n"
+    "display(pd.DataFrame({'text': T}))\n"
     "print(pd.Series([*T[:99], X['pandas']]).to_csv())",
     "widgets": "import ipywidgets as w\n"
     "for n, t in enumerate(T[:48]):\n"
@@ -86,8 +87,8 @@ CHANNELS: dict[str, str] = {
     "warnings": "import warnings\nwarnings.simplefilter('always')\n"
     "for t in T: warnings.warn(t)\nwarnings.warn(X['warnings'])",
     "chunks": "count = 0\n"
-    "for n, t in enumerate(T):\n"
-    "    every = range(1, len(t)) if n < 12 and len(t) < 100 else [1 + n % (len(t) - 1)]\n"
+    "for n, t in enumerate([*T[:12], *T[12::4]]):\n"
+    "    every = range(1, len(t)) if n < 12 and len(t) < 40 else [1 + n % (len(t) - 1)]\n"
     "    for k in every:\n"
     "        for out in (sys.stdout, sys.stderr):\n"
     "            out.write(t[:k]); out.flush(); out.write(t[k:] + '\\n'); count += 1\n"
