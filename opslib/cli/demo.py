@@ -18,6 +18,15 @@ GOOD, BAD = "payment:v1.4.2", "payment:v1.4.3-does-not-exist"
 _LOOK = (
     'eval "$(.venv/bin/opslib sandbox env)" && kubectl get deploy payment-processor -n production'
 )
+_BY = "Payment Team <payments@example.com>"
+_BEFORE = "        ports:\n"
+_READS = """        env:
+        - name: GATEWAY_PASSWORD
+          valueFrom:
+            secretKeyRef:
+              name: payment-gateway
+              key: password
+"""
 _AUTHOR = {
     "GIT_AUTHOR_NAME": "Payment Team",
     "GIT_AUTHOR_EMAIL": "payments@example.com",
@@ -35,8 +44,9 @@ def demo(
 ) -> None:
     """Start a control plane, apply the payment platform from Git, break it, explain, undo.
 
-    Then look at what this machine is set to, change the platform by hand, and let a drift
-    review say who did that and take it back.
+    Then look at what this machine is set to; seal a password, and follow it from Git to the
+    pods that read it; change the platform by hand, and let a drift review say who did that
+    and take it back.
 
     Each step is a runbook; each leaves a record. Ends with exit 0 when every step ended as
     the story says.
@@ -73,6 +83,7 @@ class Story:
             # History goes on: a repository made anew would look like a rewritten one.
             self.repo = old[-1].parent
             self._image(GOOD, "Back to the last good release")
+            self._forget_lost_key()
         else:
             self.repo = self.folder / "demo" / f"{self.begun:%Y%m%dT%H%M%S}" / "payment-platform"
             create_example(self.repo)
@@ -88,6 +99,7 @@ class Story:
         self._reconcile("the release is undone through Git", "ok", approve=self._reviewed())
         self._rollout("the platform is whole again", require_healthy="true")
         self._node("what this machine is set to, beside what a node should be")
+        self._seal()
         self._by_hand()
         self._review("what somebody changed by hand, by whom, and back", "all=revert")
 
@@ -98,6 +110,67 @@ class Story:
 
     def _node(self, title: str) -> None:
         self._run("node-drift", title, "ok", {"repo": str(self.repo)}, cluster=False)
+
+    def _seal(self) -> None:
+        """Seal a password that nobody has to know, merge it, and follow it to the pods."""
+        from opslib.sandbox import sealed
+
+        if why := sealed.missing():
+            say(f"the steps of the sealed password are left out: {why}")
+            return
+        self._pin()
+        given = {"secret": "production/payment-gateway", "repo": str(self.repo)}
+        given["path"] = "production"
+        making = {"generate": "32", "mode": "apply", "in_advance": "true", "author": _BY}
+        self._run("seal-secret", "a password is sealed for the cluster", "ok", given | making)
+        done = self.steps[-1][2].result.get("done") or {}
+        if done:
+            self._git("merge", "--quiet", "--ff-only", done["commit"]["branch"])
+        self._reconcile("it is merged, and brought to the cluster", "ok")
+        following = {"mode": "follow", "wait": "60s"}
+        title = "it is unsealed there, and its readers restarted"
+        self._run("seal-secret", title, "ok", given | following)
+
+    def _pin(self) -> None:
+        """Start the controller, pin its key in Git, and let the Deployment read the password."""
+        from opslib.seal import pins
+
+        pins.pin(pins.find(self.repo), "sandbox", self._key())
+        path = self.repo / "production" / "deployment.yaml"
+        text = path.read_text(encoding="utf-8")
+        if _READS not in text:
+            path.write_text(text.replace(_BEFORE, _READS + _BEFORE, 1), encoding="utf-8")
+        self._git("add", "--all")
+        if self._git("status", "--porcelain"):
+            self._git("commit", "--quiet", "--message", "The processor reads its password")
+
+    def _key(self) -> str:
+        """Return the fingerprint of the controller's key; it is started, and built, if need be."""
+        from opslib.kube.client import connect
+        from opslib.sandbox import cluster, sealed
+        from opslib.seal.certificates import parse
+        from opslib.seal.controller import Controller
+
+        if not sealed.built():
+            say("the Sealed Secrets controller is built with Go, once: this takes minutes")
+        with bar() as progress:
+            cluster.with_sealed_secrets(self.sandbox, progress=progress)
+        server = connect(self.env["KUBECONFIG"])
+        try:
+            return parse(Controller(server).certificate(), "controller").fingerprint
+        finally:
+            server.close()
+
+    def _forget_lost_key(self) -> None:
+        """Take out of Git what was sealed for a control plane that is gone: nobody unseals it."""
+        path = self.repo / "production" / "payment-gateway.yaml"
+        if not path.exists() or self._key() in path.read_text(encoding="utf-8"):
+            return
+        path.unlink()
+        listing = path.with_name("kustomization.yaml")
+        text = listing.read_text(encoding="utf-8").replace("- payment-gateway.yaml\n", "")
+        listing.write_text(text, encoding="utf-8")
+        self._git("commit", "--quiet", "--all", "--message", "The key of this password is lost")
 
     def _by_hand(self) -> None:
         """Change the live Deployment as somebody at a terminal does: replicas and a note."""

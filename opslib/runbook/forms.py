@@ -31,6 +31,7 @@ _WHITE = re.compile(rb"[ \t\n]")
 _WINDOW = 24
 """A line of wrapped base64 has 64 or 76 characters: it holds such a window whole, wherever cut."""
 _MOST_FORMS = 400
+_MOST_OTHERS = 400
 _SOUGHT = 10
 """Bytes of a piece that are sought; the rest is compared where they are found."""
 
@@ -61,21 +62,31 @@ class Form:
 
 @dataclass(frozen=True)
 class Needle:
-    """What is sought: a piece of a form and where in the form it stands."""
+    """What is sought: a piece of a form and where in the form it stands.
+
+    ``stop``: any other piece as long, from there up to here, would do as well.
+    """
 
     text: bytes
     form: Form
     offset: int
+    stop: int
+
+    def others(self) -> Iterator[tuple[bytes, int]]:
+        """Yield the pieces that would do as well, with where they stand."""
+        last = min(self.stop, self.offset + _MOST_OTHERS) - len(self.text)
+        for at in range(self.offset + 1, last + 1):
+            yield self.form.text[at : at + len(self.text)], at
 
 
 def needles(known: Known) -> Iterator[Needle]:
     """Yield all that is sought for one value."""
     for form in _forms(known):
-        for offset, piece in _pieces(form):
-            yield Needle(piece, form, offset)
+        for offset, piece, stop in _pieces(form):
+            yield Needle(piece, form, offset, stop)
 
 
-def _pieces(form: Form) -> Iterator[tuple[int, bytes]]:
+def _pieces(form: Form) -> Iterator[tuple[int, bytes, int]]:
     """Cut base64, and long words, so that a line break or an end within them hides nothing."""
     text, size = form.text, len(form.text)
     if not form.encoded and len(form.known.value.splitlines()) > 1:
@@ -83,31 +94,36 @@ def _pieces(form: Form) -> Iterator[tuple[int, bytes]]:
         return
     starts = [0]
     if form.wrapped and form.in_pieces and size >= 2 * _WINDOW:
-        starts = [*range(0, size - _WINDOW, _WINDOW), size - _WINDOW]
-    elif form.wrapped and form.encoded and size >= 10:
+        for start in (*range(0, size - _WINDOW, _WINDOW), size - _WINDOW):
+            yield start, text[start : start + _SOUGHT], start + _WINDOW
+        return
+    if form.wrapped and form.encoded and size >= 10:
         starts = [0, size // 2]
     for start, stop in zip(starts, [*starts[1:], size], strict=True):
-        yield start, text[start : min(stop, start + _SOUGHT)]
+        yield start, text[start : min(stop, start + _SOUGHT)], stop
 
 
-def _longest_line(text: bytes) -> tuple[int, bytes]:
+def _longest_line(text: bytes) -> tuple[int, bytes, int]:
     """Return the longest line: a notebook's file is a list of lines, each a text of its own."""
     ends = [(0, 0), *(match.span() for match in _BREAK.finditer(text)), (len(text), len(text))]
     lines = [(one[1], other[0]) for one, other in pairwise(ends)]
     start, end = max(lines, key=lambda line: line[1] - line[0])
     if end - start < _SHORTEST_LINE:
         start, end = 0, len(text)
-    return start, text[start : min(end, start + _SOUGHT)]
+    return start, text[start : min(end, start + _SOUGHT)], end
 
 
 def _forms(known: Known) -> Iterator[Form]:
     written = _written(known.value)
     for text in written:
         yield Form(text, known)
-    if known.weak or known.line:
+    if known.weak:
+        return
+    for text in _reversed(known.value) - written:
+        yield Form(text, known)
+    if known.line:
         return
     raw = secrecy.raw(known.value)
-    yield Form(secrecy.raw(known.value[::-1]), known)
     seen = set(written)
     for code in {raw, json.dumps(known.value)[1:-1].encode()}:
         for form in (*_base64(code, known), *_hex(code, known)):
@@ -164,6 +180,16 @@ def _bytes(value: str) -> set[bytes]:
     return {plain, shown.encode(), *(one.encode() for one in _escaped(shown))}
 
 
+def _reversed(value: str) -> set[bytes]:
+    """Return the value from its end to its beginning, also as JSON and pages have that."""
+    back = value[::-1]
+    return {
+        secrecy.raw(back),
+        secrecy.raw(value)[::-1],
+        *(one.encode(errors="backslashreplace") for one in _escaped(back)),
+    }
+
+
 def _quoted(value: str) -> set[str]:
     plain = secrecy.raw(value)
     percent = {
@@ -175,7 +201,8 @@ def _quoted(value: str) -> set[str]:
     lower = {_lower_percent(one) for one in percent}
     python = {repr(value)[1:-1], ascii(value)[1:-1], repr(plain)[2:-1]}
     shell = {shlex.quote(value).strip("'"), value.replace("'", "'\\''")}
-    return percent | lower | python | shell | _escaped(value)
+    table = {value.replace('"', '""')}  # https://www.rfc-editor.org/rfc/rfc4180#section-2
+    return percent | lower | python | shell | table | _escaped(value)
 
 
 def _lower_percent(text: str) -> str:

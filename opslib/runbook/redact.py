@@ -28,6 +28,8 @@ from opslib.runbook.spans import COLOURS, Span, follow, replaced, without_colour
 
 _DENSE = 3_000
 """Up to so many needles the automaton is a table (fast); above it would need too much memory."""
+_CROWD = 8
+"""Forms that may share a piece; where it stands each of them is compared."""
 _HEAD, _TAIL = 4, 400
 """Bytes that a value has to have begun with, and characters in which that is looked for."""
 _MASK = re.compile(f"{secrecy.OPEN}secret:([^{secrecy.CLOSE}]*){secrecy.CLOSE}")
@@ -130,7 +132,8 @@ class Redactor:
         }
         for some in self._needles.values():
             for needle in some:
-                self._places.setdefault(needle.text, []).append((needle.form, needle.offset))
+                text, offset = self._least_crowded(needle)
+                self._places.setdefault(text, []).append((needle.form, offset))
                 if not needle.form.encoded and len(needle.form.text) > _HEAD:
                     self._heads.setdefault(needle.form.text[:_HEAD], set()).add(needle.form.text)
         for rule in patterns.RULES:
@@ -140,6 +143,18 @@ class Redactor:
         dense = len(self._words) <= _DENSE
         kind = Implementation.DFA if dense else Implementation.ContiguousNFA
         self._automaton = BytesAhoCorasick(self._words, implementation=kind)
+
+    def _least_crowded(self, needle: Needle) -> tuple[bytes, int]:
+        """Choose a piece that few other forms have: values often begin alike, as addresses do."""
+        best, fewest = (needle.text, needle.offset), len(self._places.get(needle.text, ()))
+        if fewest >= _CROWD:
+            for text, offset in needle.others():
+                count = len(self._places.get(text, ()))
+                if count < fewest:
+                    best, fewest = (text, offset), count
+                if fewest < _CROWD:
+                    break
+        return best
 
     def _spans(self, data: bytes) -> list[Span]:
         hits = self._automaton.find_matches_as_indexes(data, overlapping=True)

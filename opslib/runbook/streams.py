@@ -10,18 +10,44 @@ from typing import Any
 
 
 def join(outputs: list[Any]) -> list[Any]:
-    """Join neighbouring pieces of the same stream, and apply returns and backspaces."""
+    """Join neighbouring pieces of the same stream, and apply returns and backspaces.
+
+    A line that was begun on one stream while the other wrote is put together where it began:
+    what reads the text, as the search for secrets, sees it whole.
+    """
     joined: list[Any] = []
+    begun: dict[str, Any] = {}
     for output in outputs:
-        last = joined[-1] if joined else None
+        if output["output_type"] != "stream":
+            begun.clear()
+            joined.append(output)
+            continue
+        name, last = output["name"], joined[-1] if joined else None
         if last is not None and _same_stream(last, output):
             last["text"] += output["text"]
         else:
+            if name in begun:
+                line, end, rest = output["text"].partition("\n")
+                begun.pop(name)["text"] += line + end
+                output["text"] = rest
+                if not end:
+                    begun[name] = _last(joined, name)
+            if not output["text"]:
+                continue
             joined.append(output)
+        if not joined[-1]["text"].endswith("\n"):
+            begun[name] = joined[-1]
+        else:
+            begun.pop(name, None)
     for output in joined:
         if output["output_type"] == "stream":
             output["text"] = clean(output["text"])
     return joined
+
+
+def _last(joined: list[Any], name: str) -> Any:
+    """Return the last output of a stream: it has the line that is not ended yet."""
+    return next(one for one in reversed(joined) if one.get("name") == name)
 
 
 def _same_stream(one: Any, other: Any) -> bool:

@@ -30,6 +30,7 @@ SETTINGS = {
         "checkForUpdates": False,
         "doNotDisturbMode": True,
     },
+    "@jupyter-widgets/jupyterlab-manager:plugin": {"saveState": True},
 }
 """All cells are in the page; nothing is saved or shown but what a test does."""
 

@@ -57,8 +57,11 @@ class Running:
             os.kill(pid, signal.SIGUSR1)
         until(lambda: self.fingerprint() != before, "a new key")
 
+    def certificate(self) -> bytes:
+        return Controller(self.cluster, self.namespace).certificate()
+
     def fingerprint(self) -> str:
-        return parse(Controller(self.cluster, self.namespace).certificate(), "cert").fingerprint
+        return parse(self.certificate(), "cert").fingerprint
 
     def apply(self, manifest: dict[str, Any], namespace: str) -> dict[str, Any]:
         """Create or replace a SealedSecret; again where the controller wrote in between."""
