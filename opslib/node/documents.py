@@ -24,7 +24,8 @@ from opslib.node.baseline import (
 )
 from opslib.node.facts.saved import path_of
 from opslib.node.facts.sysctls import sysctl_name
-from opslib.policy.reading import Reader, advice, composed
+from opslib.policy.reading import Reader, advice
+from opslib.source.yamlnodes import composed
 
 MOST_BYTES, MOST_RULES, MOST_DOCUMENTS, MOST_STARS = 1 << 20, 5000, 500, 8
 _RULE = ("key", "op", "value", "owner", "severity", "why", "source", "since", "optional")

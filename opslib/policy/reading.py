@@ -13,9 +13,9 @@ from yaml.nodes import MappingNode, Node, ScalarNode, SequenceNode
 from opslib.core.errors import InputError, OpslibError
 from opslib.core.model import Origin
 from opslib.policy.model import Target
+from opslib.source.yamlnodes import composed
 
 API_VERSION = "opslib.dev/v1alpha1"
-MAX_DEPTH = 100
 _TARGET = ("kind", "namespace", "name")
 
 
@@ -129,23 +129,6 @@ class Reader:
         if isinstance(node, MappingNode) and not node.value:
             self.wrong(node, "a target names at least one of kind, namespace and name")
         return Target(**{name: value for name, value in values.items() if value})
-
-
-def composed(text: str) -> list[Node]:
-    """Return the documents of a text as nodes; raises yaml.YAMLError, and RecursionError.
-
-    The nesting is looked at first: the composer in C overflows its stack, which no exception
-    tells.
-    """
-    depth = 0
-    for event in iter(yaml.CSafeLoader(text).get_event, None):
-        if isinstance(event, yaml.CollectionStartEvent):
-            depth += 1
-            if depth > MAX_DEPTH:
-                raise RecursionError
-        elif isinstance(event, yaml.CollectionEndEvent):
-            depth -= 1
-    return list(yaml.compose_all(text, Loader=yaml.CSafeLoader))
 
 
 def advice(name: str, known: Iterable[str]) -> dict[str, str]:

@@ -8,6 +8,7 @@ import os
 import shutil
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -178,15 +179,19 @@ def test_one_file_is_the_same_program(machine: Machine, tmp_path: Path) -> None:
     assert "opslib.node" not in text.replace("opslib node", "")
 
 
-def test_unreadable_is_said(machine: Machine) -> None:
+def test_unreadable_is_said() -> None:
     """A file that may not be read is in ``unreadable`` with the reason, and in no other place."""
-    path = machine.root / "proc/sys/net/core/bpf_jit_limit"
-    path.write_text("1")
-    # As root the file is another's, as anybody else it is of a mode that its owner cannot read.
-    path.chmod(0o600 if os.geteuid() == 0 else 0o040)
-    for folder in (machine.root, *machine.root.parents[:4]):
-        folder.chmod(folder.stat().st_mode | 0o055)
-    found = json.loads(_as_nobody("--root", str(machine.root)).stdout)
+    # Not below tmp_path: nobody may enter what is above it.
+    with tempfile.TemporaryDirectory(dir="/var/tmp") as folder:  # cleared at the end
+        machine = Machine(Path(folder) / "machine")
+        path = machine.root / "proc/sys/net/core/bpf_jit_limit"
+        path.write_text("1")
+        # Of root, whom nobody is not; or of a mode that its owner cannot read.
+        path.chmod(0o600 if os.geteuid() == 0 else 0o040)
+        Path(folder).chmod(0o755)
+        done = _as_nobody("--root", str(machine.root))
+    assert done.returncode == 0, done.stderr
+    found = json.loads(done.stdout)
     assert found["unreadable"]["sysctl/net.core.bpf_jit_limit"] == "permission denied"
     assert "sysctl/net.core.bpf_jit_limit" not in found["running"]
 

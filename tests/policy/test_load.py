@@ -130,3 +130,10 @@ def test_every_rule_says_what_it_asks_and_why() -> None:
         assert rule.asks
         assert rule.why
         assert rule.severity != "off"
+
+
+def test_a_deep_nest_is_an_error_and_no_crash() -> None:
+    """The composer in C overflows its stack on this; the nesting is looked at before."""
+    for text in ("[" * 100_000, "a: " + "{b: " * 50_000):
+        with pytest.raises(InputError, match="nested too deeply"):
+            load_policy(text, "policy.yaml")

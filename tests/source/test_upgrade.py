@@ -694,3 +694,9 @@ def test_manifests_of_any_shape_are_taken_or_left(data: st.DataObject, odd: Any)
     flow = data.draw(st.sampled_from([None, True, False]))
     upgraded = _upgrade(yaml.safe_dump(old, sort_keys=False, default_flow_style=flow))
     assert upgraded.changed != bool(upgraded.unresolved)
+
+
+def test_a_deep_nest_is_an_error_and_no_crash() -> None:
+    """The composer in C overflows its stack on this; the nesting is looked at before."""
+    with pytest.raises(InputError, match="nested too deeply"):
+        upgrade_text("[" * 100_000, "a.yaml")
