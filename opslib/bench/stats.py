@@ -29,7 +29,7 @@ Series = npt.NDArray[np.float64]
 LEVEL = 0.95
 DRAWS = 999
 _GRID = 160
-_LONGEST = 1 << 18
+_LONGEST, _BATCHES = 1 << 18, (40, 150)
 _FEWEST_BLOCKS, _MOST_BLOCKS = 20, 400
 _MEMORIES = 5
 """How many times the memory of a series one block is long."""
@@ -74,7 +74,9 @@ def memory(values: Series) -> float:
     """Return the integrated autocorrelation time in samples, at least 1.
 
     Summed up to a window of five times itself (Sokal 1997,
-    https://doi.org/10.1007/978-1-4899-0319-8_6).
+    https://doi.org/10.1007/978-1-4899-0319-8_6); or by the spread of the means of long batches
+    (Flegal and Jones 2010, https://doi.org/10.1214/09-AOS735), which see a memory that is weak
+    and long; the longer of them.
     """
     whole = float(values.var()) if len(values) else 0.0
     if len(values) < 3 or whole == 0:
@@ -83,7 +85,16 @@ def memory(values: Series) -> float:
     step = -(-len(values) // _LONGEST)
     parts = values[: len(values) // step * step].reshape(-1, step).mean(axis=1)
     spread = float(parts.var())
-    return max(1.0, step * spread / whole * _summed(parts)) if spread else 1.0
+    summed = step * spread / whole * _summed(parts) if spread else 1.0
+    return max(1.0, summed, *(_by_batches(values, whole, batches) for batches in _BATCHES))
+
+
+def _by_batches(values: Series, whole: float, batches: int) -> float:
+    size = len(values) // batches
+    if size < 2:
+        return 1.0
+    means = values[: size * batches].reshape(batches, size).mean(axis=1)
+    return size * float(means.var(ddof=1)) / whole
 
 
 def _summed(values: Series) -> float:

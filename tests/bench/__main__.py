@@ -1,7 +1,7 @@
 """Measure side by side with the peers: ``make bench``. Whole processes, alternating runs, medians.
 
 Uses a sandbox of its own; writes outputs/bench/start.json, records.json, index.json, runbook.json,
-drift-recall.json, drift.json, and reconcile.json for the numbers of objects that are named
+drift-recall.json, drift.json, disk.json, and reconcile.json for the numbers of objects named
 (``make bench ARGS='100 1000'``; see ``reconcile``).
 """
 
@@ -24,7 +24,7 @@ from opslib.sandbox import cluster
 from opslib.sandbox.binaries import own_kubectl
 from opslib.source.example import create_example
 
-from . import drift, index, recall, reconcile, records, runbook
+from . import disk, drift, index, recall, reconcile, records, runbook
 
 PROJECT = Path(__file__).parents[2]
 ROUNDS = 7
@@ -114,4 +114,5 @@ if __name__ == "__main__":
     runbook.main()
     recall.main()
     drift.main(drift.OBJECTS)
+    disk.main()
     reconcile.main([int(word) for word in sys.argv[1:]] or list(reconcile.SIZES))

@@ -48,10 +48,10 @@ def test_intervals_cover_where_the_naive_bootstrap_fails() -> None:
 
 def test_a_side_against_itself_is_no_difference() -> None:
     """Two sides of one kind show none in nearly all pairs; one 1.5 times slower is found."""
-    found = bench.against_itself(pairs=16, count=800)
+    found = bench.against_itself(pairs=10, count=800)
     print(found)
-    assert found["no_difference"] >= 15
-    assert found["slower"] >= 15
+    assert found["no_difference"] >= 9
+    assert found["slower"] >= 9
 
 
 def test_equal_is_said_only_within_the_margin() -> None:
@@ -265,10 +265,12 @@ def test_an_etcds_metrics_are_laid_over_the_probe() -> None:
 def test_memory_of_a_series() -> None:
     """White noise is worth its length; AR(1) of 0.9 about a nineteenth."""
     rng = np.random.default_rng(3)
-    assert stats.memory(rng.standard_normal(20_000)) < 1.3
+    assert stats.memory(rng.standard_normal(20_000)) < 1.6
+    weak = np.sqrt(0.05) * bench.autoregressive(40_000, 0.995, rng) + rng.standard_normal(40_000)
+    assert stats.memory(weak) > 6  # the truth is 20; the window alone says 2
     slow = stats.memory(bench.autoregressive(50_000, 0.9, rng))
     print(slow)
-    assert 15 < slow < 23
+    assert 13 < slow < 27
     assert math.isinf(stats.quantile_interval(rng.standard_normal(50), 0.99).high)
 
 
