@@ -174,7 +174,9 @@ def _nowhere(lab: Lab, received: list[bytes], repo: Path) -> None:
 
 def _record(chromium: Any, lab: Lab) -> None:
     """The record says what was sealed and who approved it, also in the dark; it verifies."""
-    (folder,) = (lab.root / "outputs").glob("*/seal-secret-*")
+    found = (lab.root / "outputs").glob
+    manifest = wait_for(lambda: next(found("*/seal-secret-*/manifest.json"), None), "the record")
+    folder = manifest.parent
     result = json.loads((folder / "result.json").read_text())
     assert result["outcome"] == "ok", result["error"]
     assert result["approval"]["how"] == "form"
