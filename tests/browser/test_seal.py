@@ -18,7 +18,7 @@ from opslib.seal.recovery import values
 from opslib.seal.sealed import read_sealed
 
 from .conftest import Lab
-from .test_gate import SHOTS, _cell, _git, _open, _run, _shot, _type
+from .test_gate import SHOTS, _cell, _git, _run, _shot, _type
 
 VALUE = 'kR7#"Qx</b>2vN\\9-zöT4m'
 AUTHOR = "Ada <ada@example.com>"
@@ -64,16 +64,18 @@ def test_a_password_is_sealed_by_keys(
     chromium: Any, lab: Lab, repo: Path, pair: parts.Pair
 ) -> None:
     """Typed into a masked field, sealed, approved, committed; no page, file or message has it."""
-    page = _open(chromium, lab, "seal-secret")
+    page = chromium.new_page(viewport={"width": 1500, "height": 1250})
+    page.set_default_timeout(180_000)
     received: list[bytes] = []
     page.on("websocket", lambda one: one.on("framereceived", lambda f: received.append(_data(f))))
-    page.reload()
-    page.wait_for_selector("#jp-main-statusbar :text('| Idle')", timeout=90_000)
+    page.goto(lab.open("notebooks/seal-secret.ipynb"))
+    page.wait_for_selector(".jp-Notebook .jp-CodeCell")
+    page.wait_for_selector("#jp-main-statusbar :text('| Idle')")
     _enter(page, repo)
     _approve(page)
     page.keyboard.press("Control+s")
     saved = lab.root / "notebooks" / "seal-secret.ipynb"
-    wait_for(lambda: "The record of this session" in saved.read_text(), "the save", 60)
+    wait_for(lambda: "The record of this session" in saved.read_text(), "the save", 120)
     shown = page.content() + page.locator("body").inner_text()
     assert not _has(shown.encode())
     assert page.locator("input[type=password]").first.input_value() == ""
@@ -91,7 +93,7 @@ def _enter(page: Any, repo: Path) -> None:
     _run(page, "from typing import Literal", alone=True)
     _run(page, "forms.parameters", alone=True)
     form = _cell(page, "forms.parameters")
-    form.get_by_label("repo", exact=True).wait_for(timeout=90_000)
+    form.get_by_label("repo", exact=True).wait_for(timeout=180_000)
     _type(page, "secret", "shop/gateway")
     _type(page, "repo", str(repo))
     _type(page, "author", AUTHOR)
@@ -99,29 +101,31 @@ def _enter(page: Any, repo: Path) -> None:
     _run(page, "runbook.load")
     entry = _cell(page, "entry.form(")
     field = entry.get_by_label("password", exact=True)
-    field.wait_for(timeout=120_000)
+    field.wait_for(timeout=180_000)
     assert field.get_attribute("type") == "password"
-    _cell(page, "desk.wish(").get_by_text("there is no value for password").wait_for(timeout=60_000)
+    _cell(page, "desk.wish(").get_by_text("there is no value for password").wait_for(
+        timeout=180_000
+    )
     keys, cells = page.keyboard, page.locator(".jp-Cell").count()
     field.focus()
     keys.type(VALUE)
     _shot(page, "13-seal-masked", entry)
     keys.press("Enter")
-    entry.get_by_text("entered here").wait_for(timeout=60_000)
+    entry.get_by_text("entered here").wait_for(timeout=180_000)
     assert page.locator(".jp-Cell").count() == cells, "a key was a command to the notebook"
-    wait_for(lambda: field.input_value() == "", "the clearing of the field", 30)
+    wait_for(lambda: field.input_value() == "", "the clearing of the field", 120)
 
 
 def _approve(page: Any) -> None:
     _run(page, "desk.wish(")
     gate = _cell(page, "runbook.gate(")
     button = gate.get_by_role("button", name="Approve this plan")
-    button.wait_for(timeout=120_000)
-    _cell(page, "runbook.once").get_by_text("not approved").first.wait_for(timeout=60_000)
+    button.wait_for(timeout=180_000)
+    _cell(page, "runbook.once").get_by_text("not approved").first.wait_for(timeout=180_000)
     _shot(page, "14-seal-diff", _cell(page, "desk.wish("))
     button.focus()
     page.keyboard.press("Space")
-    gate.get_by_text("Now run the next cell").wait_for(timeout=60_000)
+    gate.get_by_text("Now run the next cell").wait_for(timeout=180_000)
     _run(page, "runbook.once")
     last = _cell(page, "runbook.record(")
     last.get_by_text("The record of this session").wait_for(timeout=180_000)
@@ -170,7 +174,9 @@ def _nowhere(lab: Lab, received: list[bytes], repo: Path) -> None:
 
 def _record(chromium: Any, lab: Lab) -> None:
     """The record says what was sealed and who approved it, also in the dark; it verifies."""
-    (folder,) = (lab.root / "outputs").glob("*/seal-secret-*")
+    found = (lab.root / "outputs").glob
+    manifest = wait_for(lambda: next(found("*/seal-secret-*/manifest.json"), None), "the record")
+    folder = manifest.parent
     result = json.loads((folder / "result.json").read_text())
     assert result["outcome"] == "ok", result["error"]
     assert result["approval"]["how"] == "form"

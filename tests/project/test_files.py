@@ -55,15 +55,15 @@ def test_notebooks_carry_no_outputs() -> None:
 def test_notebooks_are_thin() -> None:
     """About 20 cells, and short ones: whatever can be tested is in the package.
 
-    A cell of parameters has one line for each.
+    The parameters are a list, a line for each.
     """
     for book in sorted((PROJECT / "notebooks").glob("*.ipynb")):
         cells = json.loads(book.read_text())["cells"]
         assert len(cells) <= 30, book
         for cell in cells:
             if cell["cell_type"] == "code":
-                longest = 24 if "parameters" in cell["metadata"].get("tags", []) else 14
-                assert len(cell["source"]) <= longest, (book, cell["source"])
+                most = 24 if "parameters" in cell["metadata"].get("tags", ()) else 14
+                assert len(cell["source"]) <= most, (book, cell["source"])
 
 
 def test_every_target_of_the_makefile_is_listed() -> None:
