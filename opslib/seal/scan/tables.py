@@ -1,0 +1,110 @@
+"""Tables: columns and rows whose headings say that they are secret, in CSV, Markdown, HTML, text."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+
+from opslib.seal.scan import blanks, judge, looks
+from opslib.seal.scan.lines import Hit
+from opslib.seal.scan.names import Telling, telling
+
+_MOST_ROWS = 5000
+_CELL = re.compile(r"<t[dh][^<>]{0,200}>(.*?)</t[dh]>", re.DOTALL | re.IGNORECASE)
+_TR = re.compile(r"<tr[^<>]{0,200}>(.*?)</tr>", re.DOTALL | re.IGNORECASE)
+_TAG = re.compile(r"<[^<>]{0,200}>")
+_Cells = list[tuple[int, str]]
+
+
+def delimited(text: str, mark: str, *, strict: bool) -> Iterator[Hit]:
+    """Find secret columns of a table whose cells are parted by ``mark``; the first row is its head.
+
+    ``strict``: values must look like secrets themselves, as beside prose.
+    """
+    rows = list(_split(text, mark))
+    yield from _columns(rows, strict=strict)
+    if mark == "|":
+        yield from _named(rows, strict=strict)
+
+
+def aligned(text: str) -> Iterator[Hit]:
+    """Find secret columns of a table that is aligned by spaces, as pandas and kubectl print it."""
+    rows = [
+        [(found.start(), found[0]) for found in re.finditer(r"\S+", line[1])]
+        for line in _lines(text)
+    ]
+    for number, head in enumerate(rows[:_MOST_ROWS]):
+        if 1 < len(head) < 30 and any(telling(cell) for _, cell in head):
+            yield from _aligned_rows(head, rows[number + 1 : number + 500])
+
+
+def _aligned_rows(head: _Cells, rows: list[_Cells]) -> Iterator[Hit]:
+    for row in rows:
+        shift = len(row) - len(head)
+        if shift not in {0, 1}:
+            return
+        for (_, name), (start, value) in zip(head, row[shift:], strict=True):
+            if _strict(telling(name), value):
+                yield Hit(start, "table-value", name, value)
+
+
+def html(text: str) -> Iterator[Hit]:
+    """Find secret columns, and rows of a name and its value, of HTML tables."""
+    rows: list[_Cells] = []
+    for found in _TR.finditer(text):
+        cells = [
+            (found.start(1) + cell.start(1), _TAG.sub("", cell[1]).strip())
+            for cell in _CELL.finditer(found[1])
+        ]
+        if cells:
+            rows.append(cells)
+    yield from _columns(rows, strict=True)
+    yield from _named(rows, strict=True)
+
+
+def _lines(text: str) -> Iterator[tuple[int, str]]:
+    at = 0
+    for line in text.split("\n"):
+        yield at, " " * 0 + line
+        at += len(line) + 1
+
+
+def _split(text: str, mark: str) -> Iterator[_Cells]:
+    for at, line in _lines(text):
+        if mark not in line:
+            continue
+        cells, start = [], at
+        for cell in line.rstrip("\r").split(mark):
+            cells.append((start, cell.strip().strip("\"'`").strip()))
+            start += len(cell) + len(mark)
+        if mark == "|":
+            cells = [one for one in cells if one[1]]
+        yield cells
+
+
+def _columns(rows: list[_Cells], *, strict: bool) -> Iterator[Hit]:
+    if not rows or not any(telling(cell) for _, cell in rows[0]) or len(rows[0]) < 2:
+        return
+    head = rows[0]
+    for row in rows[1:_MOST_ROWS]:
+        if len(row) != len(head) and len(row) != len(head) + 1:
+            continue
+        for (_, name), (start, value) in zip(head, row[len(row) - len(head) :], strict=True):
+            tell = telling(name)
+            if (_strict if strict else judge.serious)(tell, value):
+                yield Hit(start, "table-value", name, value)
+
+
+def _named(rows: list[_Cells], *, strict: bool) -> Iterator[Hit]:
+    for row in rows[:_MOST_ROWS]:
+        if 2 <= len(row) <= 3:
+            (_, name), (start, value) = row[-2:]
+            tell = telling(name.strip("*_` "))
+            if (_strict if strict else judge.serious)(tell, value.strip("*_` ")):
+                yield Hit(start, "table-value", name, value)
+
+
+def _strict(tell: Telling, value: str) -> bool:
+    if " " in value or blanks.blank(value) or not (looks.drawn(value) or looks.mixed(value)):
+        return False
+    return judge.serious(tell, value)

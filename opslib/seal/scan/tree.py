@@ -1,0 +1,184 @@
+"""Documents as trees of nodes with their lines: YAML by its events, JSON by its words.
+
+Both readers are for hostile and broken input: no recursion, bounded depth and number of nodes,
+keys that stand twice are both kept. What cannot be read raises Unparsed, and is read by lines.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from typing import Any
+
+import yaml
+from yaml import events as ev
+
+MOST_NODES = 2_000_000
+MOST_DEPTH = 100
+
+
+class Unparsed(Exception):
+    """A text is no document of this form; it stays inside this package."""
+
+
+@dataclass(eq=False, slots=True)
+class Node:
+    """One value: ``form`` is "map", "list" or "text"; ``line`` is 0-based.
+
+    ``plain``: a text without quotes. ``block``: a text whose lines follow its own line.
+    ``tag``: a tag of the file's own (!secret, !Ref), "" without.
+    """
+
+    form: str
+    line: int
+    text: str = ""
+    pairs: list[tuple[Node, Node]] = field(default_factory=list)
+    items: list[Node] = field(default_factory=list)
+    plain: bool = False
+    block: bool = False
+    tag: str = ""
+
+    def get(self, name: str) -> Node | None:
+        """Return the value of a key of a mapping; None where it has none."""
+        for key, value in self.pairs:
+            if key.text == name:
+                return value
+        return None
+
+    def word(self, name: str) -> str:
+        """Return the text of a key of a mapping; "" where it has none, or no text."""
+        found = self.get(name)
+        return found.text if found is not None and found.form == "text" else ""
+
+
+def read_yaml(text: str) -> list[Node]:
+    """Read the documents of a YAML text. Raises Unparsed."""
+    try:
+        return list(_Builder(text).documents())
+    except (yaml.YAMLError, ValueError, StopIteration) as error:
+        raise Unparsed(type(error).__name__) from None
+
+
+class _Builder:
+    def __init__(self, text: str) -> None:
+        self.events: Iterator[Any] = iter(yaml.cyaml.CParser(text).get_event, None)
+        self.count = 0
+
+    def documents(self) -> Iterator[Node]:
+        for event in self.events:
+            if isinstance(event, ev.DocumentStartEvent):
+                yield self._document()
+
+    def _document(self) -> Node:
+        """Build one document; open collections are kept on a list and not on the stack."""
+        anchors: dict[str, Node] = {}
+        root: Node | None = None
+        stack: list[Node] = []
+        for event in self.events:
+            if isinstance(event, ev.DocumentEndEvent):
+                break
+            if isinstance(event, ev.SequenceEndEvent | ev.MappingEndEvent):
+                _even(stack.pop())
+                continue
+            node = self._node(event, anchors)
+            if stack:
+                stack[-1].items.append(node)
+            else:
+                root = node
+            if node.form != "text" and not isinstance(event, ev.AliasEvent):
+                stack.append(node)
+                if len(stack) > MOST_DEPTH:
+                    raise Unparsed("depth")
+        return root or Node("text", 0)
+
+    def _node(self, event: Any, anchors: dict[str, Node]) -> Node:
+        self.count += 1
+        if self.count > MOST_NODES:
+            raise Unparsed("size")
+        if isinstance(event, ev.AliasEvent):
+            return anchors.get(event.anchor) or Node("text", int(event.start_mark.line))
+        line = int(event.start_mark.line)
+        tag = event.tag or ""
+        own = tag if tag.startswith("!") and len(tag) > 1 else ""
+        if isinstance(event, ev.ScalarEvent):
+            style = event.style
+            made = Node("text", line, event.value, plain=not style, block=style in {"|", ">"}, tag=own)
+        else:
+            form = "list" if isinstance(event, ev.SequenceStartEvent) else "map"
+            made = Node(form, line, tag=own)
+        if event.anchor:
+            anchors[event.anchor] = made
+        return made
+
+
+def _even(node: Node) -> None:
+    """Make the pairs of a mapping of the nodes that were collected for it."""
+    if node.form == "map":
+        node.pairs = list(zip(node.items[::2], node.items[1::2], strict=False))
+        node.items = []
+
+
+_JSON = re.compile(
+    r'[\s,:]*(?:(?P<text>"(?:[^"\\]|\\.)*")|(?P<open>[{\[])|(?P<close>[}\]])|(?P<note>//[^\n]*|#[^\n]*)|(?P<remark>/\*)'
+    r'|(?P<word>[^\s,:{}\[\]"]+))',
+    re.DOTALL,
+)
+
+
+def read_json(text: str) -> list[Node]:
+    """Read JSON: one document, many that follow each other, with comments or trailing commas.
+
+    Raises Unparsed where it is none.
+    """
+    roots: list[Node] = []
+    stack: list[Node] = []
+    line, counted, count = 0, 0, 0
+    at, end = 0, len(text.rstrip(" \t\r\n,"))
+    while at < end:
+        found = _JSON.match(text, at)
+        if found is None:
+            raise Unparsed("json")
+        at = found.end()
+        group = found.lastgroup or ""
+        if group == "note":
+            continue
+        if group == "remark":
+            at = text.find("*/", at) + 2
+            if at < 2:
+                raise Unparsed("json")
+            continue
+        start = found.start(group)
+        line += text.count("\n", counted, start)
+        counted = start
+        count += 1
+        if count > MOST_NODES or len(stack) > MOST_DEPTH:
+            raise Unparsed("size")
+        if group == "close":
+            _closed(stack, found["close"])
+            continue
+        node = _json_node(group, found[group], line)
+        (stack[-1].items if stack else roots).append(node)
+        if group == "open":
+            stack.append(node)
+    if stack or not roots or any(root.form == "text" for root in roots):
+        raise Unparsed("json")
+    return roots
+
+
+def _closed(stack: list[Node], mark: str) -> None:
+    if not stack or (stack[-1].form == "map") != (mark == "}"):
+        raise Unparsed("json")
+    _even(stack.pop())
+
+
+def _json_node(group: str, text: str, line: int) -> Node:
+    if group == "open":
+        return Node("map" if text == "{" else "list", line)
+    if group == "word":
+        return Node("text", line, text, plain=True)
+    try:
+        return Node("text", line, str(json.loads(text, strict=False)))
+    except ValueError:
+        raise Unparsed("json") from None
