@@ -22,6 +22,7 @@ from opslib.cli import (
     records_more,
     rollout,
     sandbox,
+    scan,
     schedule,
     seal,
     seal_files,
@@ -71,6 +72,7 @@ app.add_typer(records_more.app, name="records")
 seal_files.register(seal.app)
 seal_repo.register(seal.app)
 app.add_typer(seal.app, name="seal")
+app.command("scan")(scan.scan)
 app.add_typer(schedule.app, name="schedule")
 app.add_typer(notify.app, name="notify")
 app.command("approve")(approve.approve)

@@ -82,7 +82,11 @@ class Repository:
         if self.top is None:
             return None
         place = below.resolve().relative_to(self.top.resolve()).as_posix()
-        if place != "." and not below.is_file() and self._user("check-ignore", "-q", "--", place).returncode == 0:
+        if (
+            place != "."
+            and not below.is_file()
+            and self._user("check-ignore", "-q", "--", place).returncode == 0
+        ):
             return None
         words = ("ls-files", "-z", "--cached", "--others", "--exclude-standard", "--", place)
         return sorted(set(self._names(*words)))
@@ -92,7 +96,16 @@ class Repository:
         if self.top is None:
             return 0
         place = below.resolve().relative_to(self.top.resolve()).as_posix()
-        words = ("ls-files", "-z", "--others", "--ignored", "--exclude-standard", "--directory", "--", place)
+        words = (
+            "ls-files",
+            "-z",
+            "--others",
+            "--ignored",
+            "--exclude-standard",
+            "--directory",
+            "--",
+            place,
+        )
         return sum(1 for _ in self._names(*words))
 
     def _names(self, *words: str) -> Iterator[str]:
@@ -107,7 +120,12 @@ class Repository:
         env = {**os.environ, "GIT_LITERAL_PATHSPECS": "1", "GIT_OPTIONAL_LOCKS": "0"}
         command = [program, "-c", "core.fsmonitor=false", "-C", str(self.top), *words]
         return subprocess.run(
-            command, env=env, stdin=subprocess.DEVNULL, capture_output=True, check=False, timeout=LOCAL_SECONDS
+            command,
+            env=env,
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            check=False,
+            timeout=LOCAL_SECONDS,
         )
 
     def at_head(self) -> dict[str, str]:
@@ -127,8 +145,18 @@ class Repository:
             revisions = stack.enter_context(
                 _ended(self.git.piped("rev-list", "--all", "--topo-order", "--reverse"))
             )
-            words = ("diff-tree", "--stdin", "-r", "--root", "-c", "--raw", "-z", "--no-renames",
-                     "--no-abbrev", f"--format={_HEAD}")
+            words = (
+                "diff-tree",
+                "--stdin",
+                "-r",
+                "--root",
+                "-c",
+                "--raw",
+                "-z",
+                "--no-renames",
+                "--no-abbrev",
+                f"--format={_HEAD}",
+            )
             changes = stack.enter_context(_ended(self.git.piped(*words, stdin=_out(revisions))))
             yield from self._contents(lambda: _brought(_out(changes)), most)
             if changes.wait() or revisions.wait():
@@ -142,7 +170,9 @@ class Repository:
             for word in words_of:
                 if "\x02" not in word:
                     continue
-                commit = Commit(word.partition("\x02")[2], plain(next(words_of, "")), next(words_of, ""))
+                commit = Commit(
+                    word.partition("\x02")[2], plain(next(words_of, "")), next(words_of, "")
+                )
                 yield commit, next(words_of, "")
 
     def count(self) -> int:
@@ -151,16 +181,29 @@ class Repository:
 
     def staged(self, most: int) -> Iterator[Version]:
         """Yield what is staged and differs from HEAD, whole files."""
-        words = ("diff", "--cached", "--raw", "-z", "--no-renames", "--no-abbrev", "--no-ext-diff",
-                 "--diff-filter=ACMT", "--ignore-submodules")
+        words = (
+            "diff",
+            "--cached",
+            "--raw",
+            "-z",
+            "--no-renames",
+            "--no-abbrev",
+            "--no-ext-diff",
+            "--diff-filter=ACMT",
+            "--ignore-submodules",
+        )
         with _ended(self.git.piped(*words, index=self.index)) as process:
             yield from self._contents(lambda: _brought(_out(process), once=False), most)
             if process.wait():
                 raise OpslibError("git cannot read what is staged", where=str(self.git.folder))
 
-    def _contents(self, named: Callable[[], Iterator[tuple[str, str, Commit | None]]], most: int) -> Iterator[Version]:
+    def _contents(
+        self, named: Callable[[], Iterator[tuple[str, str, Commit | None]]], most: int
+    ) -> Iterator[Version]:
         """Hand ids to cat-file from a thread, and yield what it answers, in the same order."""
-        waiting: queue.Queue[tuple[str, str, Commit | None] | BaseException | None] = queue.Queue(_AHEAD)
+        waiting: queue.Queue[tuple[str, str, Commit | None] | BaseException | None] = queue.Queue(
+            _AHEAD
+        )
         with _ended(self.git.piped("cat-file", "--batch", stdin=subprocess.PIPE)) as process:
             feeder = threading.Thread(target=_feed, args=(named, process, waiting), daemon=True)
             feeder.start()
@@ -187,7 +230,8 @@ def repository_of(place: Path) -> Repository | None:
     if done.code or len(rows) < 2:
         if b"dubious ownership" in done.err:
             raise InputError(
-                "the repository is of another user", where=str(folder),
+                "the repository is of another user",
+                where=str(folder),
                 hint="git config --global --add safe.directory FOLDER",
             )
         return None

@@ -6,6 +6,8 @@ import functools
 import re
 from collections.abc import Iterator
 
+from opslib.seal.scan import looks
+
 _CONSTANT = re.compile(
     r"(?:true|false|yes|no|on|off|none|null|nil|undefined|nan|\{\}|\[\]|n/?a|-?\d{1,4}(?:\.\d+)?"
     r"|\d+(?:ms|s|m|h|d|w|[KMGT]i?B?)|[^\w\s]{0,3})",
@@ -64,8 +66,14 @@ _WEAK = frozenset(
     com org new strong secure long very must own later one uuid hex foo bar baz no none empty only
     data config project company domain super passwort kennwort hash salt""".split()
 )
+_PATTERN = re.compile(
+    r"\[\^?[^\]]*\w-\w[^\]]*\]|\(\?[:=!<P]|\\[dwsSDW][+*{]|\.\*|\{\d+,\d*\}|\^\[|\.\+"
+)
+"""A regular expression, as rules and schemas have them."""
 _SPLIT = re.compile(r"[A-Z]+(?![a-z])|[A-Z]?[a-z]+|\d+")
-_RUN = re.compile(r"(?:(.)\1{3,}|[xX*•.#?_=-]{3,}|\.{3}|…|(?:xx+-?)+|(?:12345678(?:90)?|abc123|abcdefgh?)+)")
+_RUN = re.compile(
+    r"(?:(.)\1{3,}|[xX*•.#?_=-]{3,}|\.{3}|…|(?:xx+-?)+|(?:12345678(?:90)?|abc123|abcdefgh?)+)"
+)
 _GENERIC = frozenset(
     """password passwd pwd pass secret token key apikey api_key credential credentials string text
     str bytes int required optional auto generated none any value default bearer basic jwt oauth
@@ -79,6 +87,8 @@ def blank(text: str) -> bool:
     """Tell a value that holds no secret: a constant, a placeholder, a template, a reference."""
     value = text.strip().strip("\"'`").strip()
     if not value or _CONSTANT.fullmatch(value):
+        return True
+    if _PATTERN.search(value):
         return True
     if _REFERENCE.match(value) or _RUN.fullmatch(value) or generic(value):
         return True
@@ -112,10 +122,46 @@ def placeholder(text: str) -> bool:
     letters = [word for word in words if not word.isdigit()]
     if not letters or sum(map(len, letters)) < len(text.strip()) * 0.5:
         return False
-    strong = [word for word in letters if word in _STRONG or set(word) == {"x"}]
+    strong = [word for word in letters if word in _STRONG or re.fullmatch("x{3,}", word)]
     if not strong:
         return False
-    odd = [word for word in letters if word not in _STRONG and word not in _WEAK and set(word) != {"x"}]
+    odd = [word for word in letters if word not in _STRONG | _WEAK and set(word) != {"x"}]
+    return not odd or (len(odd) <= len(letters) // 2 and looks.wordlike(text))
+
+
+def reference(text: str) -> bool:
+    """Tell a reference to where the secret is kept."""
+    return _REFERENCE.match(text) is not None
+
+
+def masked(text: str) -> bool:
+    """Tell asterisks, x and dots that stand for a value."""
+    return _RUN.fullmatch(text) is not None
+
+
+def generic(text: str) -> bool:
+    """Tell the words that name what is meant, instead of being it: "password", "string"."""
+    return text.strip().lower() in _GENERIC
+
+
+def placeholder(text: str) -> bool:
+    """Tell a placeholder by its words: change-me, YOUR_TOKEN_HERE, AKIAIOSFODNN7EXAMPLE."""
+    if len(text) > 200:
+        return False
+    if re.search(r"EXAMPLE(?:KEY)?$|^EXAMPLE|REDACTED|CHANGE_?ME|REPLACE_?ME|PLACEHOLDER", text):
+        return True
+    if re.search(r"[xX*•]{6,}", text) and len(set(text)) < 12:
+        return True
+    words = [word.lower() for word in _SPLIT.findall(text)]
+    letters = [word for word in words if not word.isdigit()]
+    if not letters or sum(map(len, letters)) < len(text.strip()) * 0.5:
+        return False
+    strong = [word for word in letters if word in _STRONG or re.fullmatch("x{3,}", word)]
+    if not strong:
+        return False
+    odd = [
+        word for word in letters if word not in _STRONG and word not in _WEAK and set(word) != {"x"}
+    ]
     return not odd or (len(letters) >= 3 and len(odd) <= len(letters) // 2)
 
 

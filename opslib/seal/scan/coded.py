@@ -86,7 +86,9 @@ def inner(text: str) -> Iterator[tuple[int, str, bytes]]:
 
 def _worth(run: str) -> bool:
     """Pass over words and hex, which are base64 by chance only."""
-    return not (run.isalpha() and (run.islower() or run.isupper())) and any(c.isupper() for c in run)
+    return not (run.isalpha() and (run.islower() or run.isupper())) and any(
+        c.isupper() for c in run
+    )
 
 
 def encode(data: bytes) -> str:

@@ -44,7 +44,11 @@ _PICTURES = (
     (b"\x28\xb5\x2f\xfd", "zstd"),
     (b"SQLite format 3", "SQLite"),
 )
-_ENCRYPTED = ((b"\0GITCRYPT\0", "git-crypt"), (b"age-encryption.org/v1", "age"), (b"Salted__", "openssl"))
+_ENCRYPTED = (
+    (b"\0GITCRYPT\0", "git-crypt"),
+    (b"age-encryption.org/v1", "age"),
+    (b"Salted__", "openssl"),
+)
 _STRINGS = re.compile(rb"[\t\n\r\x20-\x7e]{8,}")
 
 
@@ -73,7 +77,9 @@ def scan_bytes(data: bytes, path: str) -> Scanned:
     try:
         texts.read(text, Place(hint=path), sink)
     except (TooLarge, RecursionError):
-        return Scanned(tuple(sink.seen), "nested too deeply or too large to be looked at", failing=True)
+        return Scanned(
+            tuple(sink.seen), "nested too deeply or too large to be looked at", failing=True
+        )
     if sink.full:
         return Scanned(tuple(sink.seen), "more values than are told of one file", failing=True)
     return Scanned(tuple(sink.seen))

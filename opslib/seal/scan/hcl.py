@@ -10,9 +10,12 @@ from opslib.seal.scan.names import Telling, telling
 from opslib.seal.scan.sink import Place, Sink, joined
 
 _LIKELY = re.compile(
-    r"^\s*(?:resource|data|variable|output|provider|module|locals|terraform|moved)\b[^\n=:]{0,200}\{\s*$", re.MULTILINE
+    r"^\s*(?:resource|data|variable|output|provider|module|locals|terraform|moved)\b[^\n=:]{0,200}\{\s*$",
+    re.MULTILINE,
 )
-_BLOCK = re.compile(r"^\s*(?P<type>[\w-]+)(?P<labels>(?:\s+\"[^\"\n]*\"|\s+[\w-]+)*)\s*\{\s*(?P<rest>.*)$")
+_BLOCK = re.compile(
+    r"^\s*(?P<type>[\w-]+)(?P<labels>(?:\s+\"[^\"\n]*\"|\s+[\w-]+)*)\s*\{\s*(?P<rest>.*)$"
+)
 _ENTRY = re.compile(r"^\s*[\"(]{0,2}(?P<name>[\w.\-/]+)[\")]{0,2}\s*[=:]\s*(?P<value>.*?)\s*,?\s*$")
 _INLINE = re.compile(r"[\"]?(?P<name>[\w.-]+)\"?\s*[=:]\s*\"(?P<value>(?:\\.|[^\"\\])*)\"")
 _LITERAL = re.compile(r"\"(?P<value>(?:\\.|[^\"\\])*)\"")
@@ -21,7 +24,9 @@ _KEEPS = re.compile(
     r"kubernetes_secret|vault_(?:generic|kv)_\w*|secret_?(?:manager|version|key_vault)|key_vault_secret|actions_\w*secret"
     r"|secretsmanager|_secret(?:_v1)?$"
 )
-_KEPT = frozenset("data string_data binary_data value secret_string secret_data plaintext_value data_json secret_data_wo".split())
+_KEPT = frozenset(
+    "data string_data binary_data value secret_string secret_data plaintext_value data_json secret_data_wo".split()
+)
 _HANDED = frozenset("default value".split())
 _Embed = Callable[[str, Place], None]
 
@@ -119,7 +124,10 @@ class _Reader:
 
     def _kept(self, name: str) -> bool:
         """Tell a value that a resource keeps as a secret, whatever it is called."""
-        holds = any(len(names) > 1 and names[0] == "resource" and _KEEPS.search(names[1]) for names in self.open)
+        holds = any(
+            len(names) > 1 and names[0] == "resource" and _KEEPS.search(names[1])
+            for names in self.open
+        )
         return holds and (name in _KEPT or any(names[-1] in _KEPT for names in self.open))
 
     def _heredoc(self, number: int, row: str, word: str) -> int:
@@ -140,7 +148,15 @@ class _Reader:
 
     def _inner(self, name: str, number: int, *, flat: bool) -> Place:
         outer = self.place
-        return Place(name, self._pointer(name), outer.at(number), flat or outer.flat, (), outer.depth + 1, outer.coded)
+        return Place(
+            name,
+            self._pointer(name),
+            outer.at(number),
+            flat or outer.flat,
+            (),
+            outer.depth + 1,
+            outer.coded,
+        )
 
     def _pointer(self, name: str) -> str:
         pointer = self.place.pointer

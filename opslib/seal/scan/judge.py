@@ -15,7 +15,8 @@ _PUBLIC = re.compile(
 )
 _PEM = re.compile(r"-----BEGIN [A-Z0-9 ]+-----.*?-----END [A-Z0-9 ]+-----", re.DOTALL)
 _SSH = re.compile(
-    r"(?:[\w.,:\[\]*|+/=@-]+ )?(?:ssh-(?:rsa|dss|ed25519)|ecdsa-sha2-\S+|sk-\S+) AAAA[\w+/=]+.*", re.DOTALL
+    r"(?:[\w.,:\[\]*|+/=@-]+ )?(?:ssh-(?:rsa|dss|ed25519)|ecdsa-sha2-\S+|sk-\S+) AAAA[\w+/=]+.*",
+    re.DOTALL,
 )
 _DIGEST = re.compile(
     r"(?:sha(?:1|224|256|384|512)|md5|h1|blake2\w*|SHA256|SHA512)[:=-][A-Za-z0-9+/=_-]{20,}|[\w./-]+@sha256:[0-9a-f]{64}"
@@ -35,7 +36,9 @@ def public(text: str) -> bool:
     if "-----BEGIN" in text and "PRIVATE KEY" not in text and _PUBLIC.fullmatch(_joined(text)):
         return True
     rows = text.split("\n")
-    if "AAAA" in text and all(not r.strip() or r.lstrip().startswith("#") or _SSH.fullmatch(r.strip()) for r in rows):
+    if "AAAA" in text and all(
+        not r.strip() or r.lstrip().startswith("#") or _SSH.fullmatch(r.strip()) for r in rows
+    ):
         return True
     return bool(_DIGEST.fullmatch(text) or _ENCRYPTED.match(text))
 
@@ -107,4 +110,6 @@ def _empty(text: str) -> bool:
 def _plain_name(value: str) -> bool:
     if looks.mixed(value) or (looks.drawn(value) and "." not in value):
         return False
-    return bool(re.fullmatch(r"[\w.@:/,-]{0,120}", value)) and not re.search(r"://[^/@]*:[^/@]+@", value)
+    return bool(re.fullmatch(r"[\w.@:/,-]{0,120}", value)) and not re.search(
+        r"://[^/@]*:[^/@]+@", value
+    )

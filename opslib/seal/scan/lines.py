@@ -41,8 +41,8 @@ _HINT = re.compile(
     re.IGNORECASE,
 )
 _QUOTED = re.compile(
-    rf"(?P<quote>[\"'])?(?<![A-Za-z0-9_]){{0}}(?P<name>{_NAME})(?P<after>[\"'])?\s{{0,20}}\]?\)?\s{{0,20}}"
-    r"(?P<op>:\s{0,4}[A-Za-z][\w.\[\]|, ?]{0,40}?\s{0,20}=(?!=)|=>|:=|\?=|={1,3}|!==?|:|,)\s{0,20}"
+    rf"(?<![A-Za-z0-9_.\-])(?P<name>{_NAME})(?P<after>[\"'])?\s{{0,20}}\]?\)?\s{{0,20}}"
+    r"(?P<op>(?:string|str|String|\*string|char\s?\*?|const|text|auto)\s{1,4}=(?!=)|:\s{0,4}[A-Za-z][\w.\[\]|, ?]{0,40}?\s{0,20}=(?!=)|=>|:=|\?=|={1,3}|!==?|:|,)\s{0,20}"
     r"(?:@|[bBuUrRfF]{1,2}(?=[\"'])|\[\]byte\(|new\s\w{1,40}\(|[A-Za-z_][\w.]{0,40}\()?"
     r"(?P<open>\"{3}|'{3}|[\"'`])(?P<value>(?:\\.|(?!(?P=open))[^\\\n]){1,2000})(?P=open)"
 )
@@ -52,32 +52,123 @@ _ROW = re.compile(
     r"[ \t]*(?P<value>[^\n]{1,4000})$",
     re.MULTILINE,
 )
-_PAIR = re.compile(rf"(?<![\w.$\-/])(?P<name>{_NAME})=(?P<value>[^\s;&,\"'`)\]}}<>|=]{{3,2000}}=?=?)(?![(\[])")
+_PAIR = re.compile(
+    rf"(?<![\w.$\-/])(?P<name>{_NAME})=(?P<value>[^\s;&,\"'`)\]}}<>|=]{{3,2000}}=?=?)(?![(\[])"
+)
 _OPTION = re.compile(
-    rf"(?<![\w-])--?(?P<name>{_NAME})(?:[ =]\s*|[\"'],\s*[\"'])(?P<open>[\"'])?(?P<value>(?(open)[^\"'\n]{{3,500}}|[^\s\"'`,;)\]]{{3,500}}))"
+    rf"(?<![\w-])--?(?P<name>{_NAME})(?:[ =][ \t]*(?P<open>[\"'])?(?P<value>(?(open)[^\"'\n]{{3,500}}|[^\s\"'`,;)\]]{{3,500}}))"
+    r"|[\"'],\s*[\"'](?P<next>[^\"'\n]{3,500})[\"'])"
+)
+_LOOSE = re.compile(
+    rf"(?<![\w.$\-/])(?P<name>{_NAME})[\"'`*]{{0,3}}\s{{0,3}}(?:[:=]|is)\s{{0,3}}[\"'`*]{{0,3}}"
+    r"(?P<value>[^\s\"'`,;)\]}<>|*]{6,500})"
 )
 _SIMPLE_COMMENT = re.compile(r"\s+[#;]\s.*$|\s+//\s.*$")
 _COMMANDS: tuple[tuple[str, str, re.Pattern[str]], ...] = (
-    ("mysql", "-p of a MySQL client", re.compile(r"\b(?:mysql\w*|mariadb[\w-]*|xtrabackup)\b[^\n|;&]{0,300}?\s-p[\"']?(?P<value>[^\s\"'$<{][^\s\"']{2,100})")),
-    ("curl", "-u of curl", re.compile(r"\b(?:curl|wget|http)\b[^\n]{0,500}?\s(?:-u|--user)[ =]?[\"']?[\w.@+-]{1,80}:(?P<value>[^\s\"'`]{3,200})")),
+    (
+        "mysql",
+        "-p of a MySQL client",
+        re.compile(
+            r"\b(?:mysql\w*|mariadb[\w-]*|xtrabackup)\b[^\n|;&]{0,300}?\s-p[\"']?(?P<value>[^\s\"'$<{][^\s\"']{2,100})"
+        ),
+    ),
+    (
+        "curl",
+        "-u of curl",
+        re.compile(
+            r"\b(?:curl|wget|http)\b[^\n]{0,500}?\s(?:-u|--user)[ =]?[\"']?[\w.@+-]{1,80}:(?P<value>[^\s\"'`]{3,200})"
+        ),
+    ),
     ("sshpass", "-p of sshpass", re.compile(r"\bsshpass\s+-p\s*[\"']?(?P<value>[^\s\"']{3,200})")),
-    ("login", "-p of a login", re.compile(r"\b(?:docker|podman|buildah|skopeo|helm|crane|oras|az|oc|nerdctl)\b[^\n]{0,200}?\blogin\b[^\n]{0,300}?\s-p[ =]?[\"']?(?P<value>[^\s\"']{3,200})")),
-    ("redis-cli", "-a of redis-cli", re.compile(r"\bredis-cli\b[^\n]{0,200}?\s-a\s*[\"']?(?P<value>[^\s\"']{3,200})")),
-    ("stdin", "a password into standard input", re.compile(r"\becho\s+(?:-n\s+)?[\"']?(?P<value>[^\s\"'$`|]{3,200})[\"']?\s*\|[^\n]{0,200}?(?:--password-stdin|passwd\s+--stdin|\bsudo\s+-S)")),
-    ("chpasswd", "chpasswd", re.compile(r"[\"']?\b[a-z_][\w-]{0,31}:(?P<value>[^\s\"'|$:]{3,200})[\"']?\s*\|\s*(?:sudo\s+)?chpasswd")),
+    (
+        "login",
+        "-p of a login",
+        re.compile(
+            r"\b(?:docker|podman|buildah|skopeo|helm|crane|oras|az|oc|nerdctl)\b[^\n]{0,200}?\blogin\b[^\n]{0,300}?\s-p[ =]?[\"']?(?P<value>[^\s\"']{3,200})"
+        ),
+    ),
+    (
+        "redis-cli",
+        "-a of redis-cli",
+        re.compile(r"\bredis-cli\b[^\n]{0,200}?\s-a\s*[\"']?(?P<value>[^\s\"']{3,200})"),
+    ),
+    (
+        "stdin",
+        "a password into standard input",
+        re.compile(
+            r"\becho\s+(?:-n\s+)?[\"']?(?P<value>[^\s\"'$`|]{3,200})[\"']?\s*\|[^\n]{0,200}?(?:--password-stdin|passwd\s+--stdin|\bsudo\s+-S)"
+        ),
+    ),
+    (
+        "chpasswd",
+        "chpasswd",
+        re.compile(
+            r"[\"']?\b[a-z_][\w-]{0,31}:(?P<value>[^\s\"'|$:]{3,200})[\"']?\s*\|\s*(?:sudo\s+)?chpasswd"
+        ),
+    ),
     ("chpasswd", "chpasswd", re.compile(r"chpasswd\s*<<<\s*[\"']?\w+:(?P<value>[^\s\"']{3,200})")),
-    ("htpasswd", "htpasswd -b", re.compile(r"\bhtpasswd\s+-\w*b\w*\s+(?:\S+\s+){1,2}?[\"']?(?P<value>[^\s\"']{3,200})[\"']?\s*$", re.MULTILINE)),
-    ("pass:", "a password of openssl", re.compile(r"\s-pass(?:in|out)?\s+[\"']?pass:(?P<value>[^\s\"']{3,200})")),
-    ("--from-literal", "--from-literal of kubectl create secret", re.compile(r"\bsecret\s+(?:generic|tls|docker-registry)\b[^\n]{0,400}--from-literal[= ][\"']?[\w.-]+=(?P<value>[^\s\"']{3,500})")),
-    ("IDENTIFIED", "IDENTIFIED BY", re.compile(r"(?i:identified\s+(?:with\s+\S+\s+)?by)\s+(?:password\s+)?[\"'](?P<value>[^\"'\n]{3,200})[\"']")),
-    ("PASSWORD", "PASSWORD of SQL", re.compile(r"(?i:\b(?:user|role|login|group)\b[^;]{0,200}?\bpassword)\s*=?\s*N?'(?P<value>[^'\n]{3,200})'")),
-    ("machine", ".netrc", re.compile(r"\bmachine\s+\S+\s+(?:login\s+\S+\s+)?(?:account\s+\S+\s+)?password\s+(?P<value>\S{3,200})")),
-    ("<pass", "an element of XML", re.compile(r"<(?:\w+:)?(?P<tag>\w*(?i:password|passwd|passphrase|secret|token|apikey|api-key|secretkey|accesskey|privatekey))(?:\s[^<>]{0,200})?>\s*(?P<value>[^<>\s][^<>]{1,500}?)\s*</")),
-    ("<", "an attribute of XML", re.compile(r"<[^<>]{1,500}?\b(?i:key|name|id)=[\"'](?P<tag>[\w.:-]{1,80})[\"'][^<>]{0,300}?\b(?i:value)=[\"'](?P<value>[^\"'<>]{3,500})[\"']")),
+    (
+        "htpasswd",
+        "htpasswd -b",
+        re.compile(
+            r"\bhtpasswd\s+-\w*b\w*\s+(?:\S+\s+){1,2}?[\"']?(?P<value>[^\s\"']{3,200})[\"']?\s*$",
+            re.MULTILINE,
+        ),
+    ),
+    (
+        "pass:",
+        "a password of openssl",
+        re.compile(r"\s-pass(?:in|out)?\s+[\"']?pass:(?P<value>[^\s\"']{3,200})"),
+    ),
+    (
+        "--from-literal",
+        "--from-literal of kubectl create secret",
+        re.compile(
+            r"\bsecret\s+(?:generic|tls|docker-registry)\b[^\n]{0,400}--from-literal[= ][\"']?[\w.-]+=(?P<value>[^\s\"']{3,500})"
+        ),
+    ),
+    (
+        "IDENTIFIED",
+        "IDENTIFIED BY",
+        re.compile(
+            r"(?i:identified\s+(?:with\s+\S+\s+)?by)\s+(?:password\s+)?[\"'](?P<value>[^\"'\n]{3,200})[\"']"
+        ),
+    ),
+    (
+        "PASSWORD",
+        "PASSWORD of SQL",
+        re.compile(
+            r"(?i:\b(?:user|role|login|group)\b[^;]{0,200}?\bpassword)\s*=?\s*N?'(?P<value>[^'\n]{3,200})'"
+        ),
+    ),
+    (
+        "machine",
+        ".netrc",
+        re.compile(
+            r"\bmachine\s+\S+\s+(?:login\s+\S+\s+)?(?:account\s+\S+\s+)?password\s+(?P<value>\S{3,200})"
+        ),
+    ),
+    (
+        "<pass",
+        "an element of XML",
+        re.compile(
+            r"<(?:\w+:)?(?P<tag>\w*(?i:password|passwd|passphrase|secret|token|apikey|api-key|secretkey|accesskey|privatekey))(?:\s[^<>]{0,200})?>\s*(?P<value>[^<>\s][^<>]{1,500}?)\s*</"
+        ),
+    ),
+    (
+        "<",
+        "an attribute of XML",
+        re.compile(
+            r"<[^<>]{1,500}?\b(?i:key|name|id)=[\"'](?P<tag>[\w.:-]{1,80})[\"'][^<>]{0,300}?\b(?i:value)=[\"'](?P<value>[^\"'<>]{3,500})[\"']"
+        ),
+    ),
     ("npipe", "", re.compile(r"(?!)")),
 )
 _PGPASS = re.compile(r"^[\w.*-]+:(?:\d+|\*):[\w*-]+:[\w*-]+:(?P<value>\S{3,200})$", re.MULTILINE)
-_USERPASS = re.compile(r"^[ \t]*[\"'-]?[ \t]*(?:root|admin|ubuntu|debian|centos|ec2-user|user|[a-z][a-z0-9_-]{1,31}):(?P<value>[^\s:#$/][^\s:]{2,200})[ \t]*$", re.MULTILINE)
+_USERPASS = re.compile(
+    r"^[ \t]*[\"'-]?[ \t]*(?:root|admin|ubuntu|debian|centos|ec2-user|user|[a-z][a-z0-9_-]{1,31}):(?P<value>[^\s:#$/][^\s:]{2,200})[ \t]*$",
+    re.MULTILINE,
+)
 
 
 class Lines:
@@ -100,6 +191,8 @@ def hits(text: str, dialect: Dialect) -> Iterator[Hit]:
         yield from _quoted(text, dialect)
         if dialect is not Dialect.CODE:
             yield from _rows(text, dialect)
+        if dialect is Dialect.PROSE:
+            yield from _loose(text)
         yield from _pairs(text, dialect)
         yield from _options(text)
     for word, detail, form in _COMMANDS:
@@ -122,18 +215,22 @@ def _command(found: re.Match[str], detail: str) -> Hit | None:
 
 
 def _quoted(text: str, dialect: Dialect) -> Iterator[Hit]:
-    for found in _QUOTED.finditer(text):
+    at = 0
+    while found := _QUOTED.search(text, at):
+        at = found.end("name")
         name, value = found["name"], found["value"]
         tell = telling(name.rstrip(".-"))
-        if not tell:
+        if not tell or value.lstrip()[:1] in set(",)]};+"):
             continue
-        if found["op"] == "," and not (found["after"] and (looks.mixed(value) or looks.drawn(value))):
+        op = found["op"]
+        if op == "," and not (found["after"] and (looks.mixed(value) or looks.drawn(value))):
             continue
-        if found["op"][0] in "=!" and len(found["op"]) > 1 and found["op"] != "=>" and not looks.drawn(value):
+        if op in {"==", "===", "!=", "!=="} and not looks.drawn(value):
             continue
         if dialect is Dialect.CODE and _names_itself(value):
             continue
         if _serious(tell, value, dialect):
+            at = found.end()
             yield Hit(found.start("value"), "credential", name, value)
 
 
@@ -162,6 +259,16 @@ def _rows(text: str, dialect: Dialect) -> Iterator[Hit]:
             continue
         if _serious(tell, bare, dialect):
             yield Hit(found.start("value"), "credential", name, bare)
+
+
+def _loose(text: str) -> Iterator[Hit]:
+    """Find a name and its value in the middle of a sentence."""
+    for found in _LOOSE.finditer(text):
+        tell = telling(found["name"])
+        value = found["value"].rstrip(".:")
+        if tell and _in_prose(tell, value) and not looks.expression(value):
+            if _serious(tell, value, Dialect.PROSE):
+                yield Hit(found.start("value"), "credential", found["name"], value)
 
 
 def _in_prose(tell: Telling, value: str) -> bool:
@@ -193,12 +300,18 @@ def _in_string(text: str, start: int, end: int) -> bool:
 def _options(text: str) -> Iterator[Hit]:
     for found in _OPTION.finditer(text):
         tell = telling(found["name"])
-        value = found["value"]
+        value = found["value"] or found["next"]
         if tell < Telling.COMPOUND and not looks.drawn(value):
             continue
         if not tell or value.startswith("-") or looks.expression(value) or _names_itself(value):
             continue
-        if not found["open"] and tell is Telling.PASSWORD and not (looks.mixed(value) or looks.drawn(value)) and "=" not in found[0]:
+        if (
+            not found["open"]
+            and not found["next"]
+            and tell is Telling.PASSWORD
+            and not (looks.mixed(value) or looks.drawn(value))
+            and "=" not in found[0]
+        ):
             continue
         if _serious(tell, value, Dialect.SETTINGS):
             yield Hit(found.start("value"), "credential", f"--{found['name']}", value)

@@ -119,6 +119,7 @@ _FILE = re.compile(
 
 def path(text: str) -> bool:
     """Tell a path or a file's name: each part of it is a word."""
+    text = re.sub(r"\{\w*\}", "x", text)
     if _FILE.fullmatch(text) and wordlike(text):
         return True
     if not _PATH.fullmatch(text):

@@ -45,8 +45,11 @@ _TABLE = (
         "an output of a notebook shows what its cell asked for by a secret's name",
         f"clear the output and print no secrets; {_ROTATE}",
     ),
-    Kind("terraform-value", "a value that Terraform keeps as sensitive", f"keep the state in an"
-         f" encrypted backend, out of Git; {_ROTATE}"),
+    Kind(
+        "terraform-value",
+        "a value that Terraform keeps as sensitive",
+        f"keep the state in an encrypted backend, out of Git; {_ROTATE}",
+    ),
     Kind(
         "unread",
         "not looked at",

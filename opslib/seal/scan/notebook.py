@@ -14,7 +14,9 @@ from opslib.seal.scan.walk import Walk
 _ANSI = re.compile(r"\x1b\[[0-9;]*[A-Za-z]")
 _WORDS = re.compile(r"[A-Za-z_][A-Za-z0-9_\-]*")
 _ONE = re.compile(r"^[bBuU]?(?P<quote>[\"'])?(?P<value>[^\s\"']{4,500})(?(quote)(?P=quote))$")
-_PURE = re.compile(r"\b(?:len|type|bool|isinstance|hash|id|dir|help|sorted|keys|sum|any|all)\(|==|!=|\bin\b|\bis\b")
+_PURE = re.compile(
+    r"\b(?:len|type|bool|isinstance|hash|id|dir|help|sorted|keys|sum|any|all)\(|==|!=|\bin\b|\bis\b"
+)
 _PICTURES = ("image/", "application/pdf", "application/vnd.plotly", "video/", "audio/")
 _Embed = Callable[[str, Place], None]
 
@@ -107,25 +109,34 @@ class _Notebook:
         if not asked or found is None or blanks.blank(found["value"]):
             return
         value = found["value"]
-        if looks.drawn(value) or looks.mixed(value) or (asked is Telling.PASSWORD and found["quote"]):
+        if (
+            looks.drawn(value)
+            or looks.mixed(value)
+            or (asked is Telling.PASSWORD and found["quote"])
+        ):
             self.sink.add("printed-value", rows[0] if rows else self.place.line, pointer, value)
 
     def _embed(self, text: str, name: str, rows: list[int], pointer: str) -> None:
         outer = self.place
         lines = tuple(outer.at(row) for row in rows)
-        self.embed(text, Place(name, pointer, outer.line, True, lines, outer.depth + 1, outer.coded))
+        self.embed(
+            text, Place(name, pointer, outer.line, True, lines, outer.depth + 1, outer.coded)
+        )
 
 
 def _last(source: str, *, printed: bool) -> Telling:
     """Return how much the expression that a cell shows says of its value."""
     rows = [row for row in source.split("\n") if row.strip() and not row.lstrip().startswith("#")]
-    rows = [row for row in rows if re.search(r"\b(?:print|echo|display|pprint|cat|kubectl|vault|base64)\b", row)] if printed else rows[-1:]
-    said = [
-        telling(word)
-        for row in rows
-        if not _PURE.search(row)
-        for word in _WORDS.findall(row)
-    ]
+    rows = (
+        [
+            row
+            for row in rows
+            if re.search(r"\b(?:print|echo|display|pprint|cat|kubectl|vault|base64)\b", row)
+        ]
+        if printed
+        else rows[-1:]
+    )
+    said = [telling(word) for row in rows if not _PURE.search(row) for word in _WORDS.findall(row)]
     return max(said, default=Telling.NOTHING)
 
 

@@ -8,7 +8,9 @@ from collections.abc import Iterator
 from opslib.seal.scan import tree
 from opslib.seal.scan.tree import Node
 
-_CONTROL = re.compile(r"^[ \t]*(?:\{\{-?[^{}]*-?\}\}[ \t]*)+$|^[ \t]*\{%[^{}]*%\}[ \t]*$", re.MULTILINE)
+_CONTROL = re.compile(
+    r"^[ \t]*(?:\{\{-?[^{}]*-?\}\}[ \t]*)+$|^[ \t]*\{%[^{}]*%\}[ \t]*$", re.MULTILINE
+)
 _REMARK = re.compile(r"\{\{-?\s*/\*.*?\*/\s*-?\}\}|\{#.*?#\}", re.DOTALL)
 _EXPRESSION = re.compile(r"\$?\{\{.*?\}\}|<%.*?%>|\{%.*?%\}", re.DOTALL)
 _MARK = re.compile(r"__TPL_(\d+)__")
@@ -59,9 +61,7 @@ def read(text: str) -> list[Node]:
     """Read whatever looks like keys and values by the indentation of its lines; never fails."""
     rows = text.replace("\t", "    ").split("\n")
     starts = [0, *(n + 1 for n, row in enumerate(rows) if re.match(r"---(?:\s|$)", row)), len(rows)]
-    return [
-        _document(rows, start, end) for start, end in zip(starts, starts[1:], strict=False)
-    ]
+    return [_document(rows, start, end) for start, end in zip(starts, starts[1:], strict=False)]
 
 
 def _document(rows: list[str], start: int, end: int) -> Node:

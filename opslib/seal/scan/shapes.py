@@ -23,24 +23,76 @@ _Z = r"(?![A-Za-z0-9])"
 # (words of which one must be there, what it is, its form): the forms are those that the issuers
 # document, https://docs.github.com/en/code-security/secret-scanning/introduction/supported-secret-scanning-patterns
 _TOKENS: tuple[tuple[tuple[str, ...], str, str], ...] = (
-    (("AKIA", "ASIA", "ABIA", "ACCA"), "AWS access key", _A + r"(?:AKIA|ASIA|ABIA|ACCA)[A-Z2-7]{16}" + _Z),
-    (("ghp_", "gho_", "ghu_", "ghs_", "ghr_"), "GitHub token", _A + r"gh[pousr]_[A-Za-z0-9]{36,255}" + _Z),
+    (
+        ("AKIA", "ASIA", "ABIA", "ACCA"),
+        "AWS access key",
+        _A + r"(?:AKIA|ASIA|ABIA|ACCA)[A-Z2-7]{16}" + _Z,
+    ),
+    (
+        ("ghp_", "gho_", "ghu_", "ghs_", "ghr_"),
+        "GitHub token",
+        _A + r"gh[pousr]_[A-Za-z0-9]{36,255}" + _Z,
+    ),
     (("github_pat_",), "GitHub token", r"github_pat_[A-Za-z0-9_]{40,255}"),
-    (("glpat-", "gldt-", "glrt-", "glcbt-", "glptt-", "glft-", "glsoat-", "glagent-", "gloas-", "glimt-"),
-     "GitLab token", r"gl(?:pat|dt|rt|cbt|ptt|ft|soat|agent|oas|imt)-[A-Za-z0-9_=.-]{20,300}"),
+    (
+        (
+            "glpat-",
+            "gldt-",
+            "glrt-",
+            "glcbt-",
+            "glptt-",
+            "glft-",
+            "glsoat-",
+            "glagent-",
+            "gloas-",
+            "glimt-",
+        ),
+        "GitLab token",
+        r"gl(?:pat|dt|rt|cbt|ptt|ft|soat|agent|oas|imt)-[A-Za-z0-9_=.-]{20,300}",
+    ),
     (("GR1348941",), "GitLab runner token", r"GR1348941[A-Za-z0-9_-]{20}"),
-    (("xox", "xapp-"), "Slack token", r"(?:xox[abeoprs]|xapp)-(?:\d|[a-z]\d?-?)[A-Za-z0-9-]{10,300}"),
-    (("hooks.slack.com",), "Slack webhook", r"hooks\.slack\.com/(?:services|workflows|triggers)/[A-Z0-9]{6,}/[A-Za-z0-9]{6,}/[A-Za-z0-9/]{16,}"),
+    (
+        ("xox", "xapp-"),
+        "Slack token",
+        r"(?:xox[abeoprs]|xapp)-(?:\d|[a-z]\d?-?)[A-Za-z0-9-]{10,300}",
+    ),
+    (
+        ("hooks.slack.com",),
+        "Slack webhook",
+        r"hooks\.slack\.com/(?:services|workflows|triggers)/[A-Z0-9]{6,}/[A-Za-z0-9]{6,}/[A-Za-z0-9/]{16,}",
+    ),
     (("discord",), "Discord webhook", r"discord(?:app)?\.com/api/webhooks/\d{15,}/[\w-]{40,}"),
-    (("webhook.office.com",), "Teams webhook", r"webhook\.office\.com/webhookb2/[\w@-]{30,}/IncomingWebhook/\w{20,}"),
+    (
+        ("webhook.office.com",),
+        "Teams webhook",
+        r"webhook\.office\.com/webhookb2/[\w@-]{30,}/IncomingWebhook/\w{20,}",
+    ),
     (("hvs.", "hvb.", "hvr."), "Vault token", _A + r"hv[sbr]\.[A-Za-z0-9_-]{20,300}"),
-    (("s.", "b."), "Vault token", r"(?<![A-Za-z0-9_.\])/-])[sb]\.(?=[A-Za-z0-9]{0,23}\d)(?=[A-Za-z0-9]{0,23}[A-Z])[A-Za-z0-9]{24}(?![A-Za-z0-9_.(\[])"),
-    (("eyJ",), "signed token (JWT)", r"(?<![A-Za-z0-9_-])eyJ[A-Za-z0-9_-]{8,4000}\.eyJ[A-Za-z0-9_-]{8,16000}\.[A-Za-z0-9_-]{16,}"),
-    (("sk_live_", "rk_live_", "sk_test_", "rk_test_", "whsec_"), "Stripe key", _A + r"(?:[sr]k_(?:live|test)_[A-Za-z0-9]{16,250}|whsec_[A-Za-z0-9+/=]{24,100})"),
+    (
+        ("s.", "b."),
+        "Vault token",
+        r"(?<![A-Za-z0-9_.\])/-])[sb]\.(?=[A-Za-z0-9]{0,23}\d)(?=[A-Za-z0-9]{0,23}[A-Z])[A-Za-z0-9]{24}(?![A-Za-z0-9_.(\[])",
+    ),
+    (
+        ("eyJ",),
+        "signed token (JWT)",
+        r"(?<![A-Za-z0-9_-])eyJ[A-Za-z0-9_-]{8,4000}\.eyJ[A-Za-z0-9_-]{8,16000}\.[A-Za-z0-9_-]{16,}",
+    ),
+    (
+        ("sk_live_", "rk_live_", "sk_test_", "rk_test_", "whsec_"),
+        "Stripe key",
+        _A + r"(?:[sr]k_(?:live|test)_[A-Za-z0-9]{16,250}|whsec_[A-Za-z0-9+/=]{24,100})",
+    ),
     (("AIza",), "Google API key", _A + r"AIza[A-Za-z0-9_-]{35}(?![A-Za-z0-9_-])"),
     (("GOCSPX-",), "Google client secret", r"GOCSPX-[A-Za-z0-9_-]{24,40}"),
     (("ya29.",), "Google access token", _A + r"ya29\.[A-Za-z0-9_-]{30,}"),
-    (("sk-",), "API key of a model's provider", _A + r"sk-(?:ant-(?:api|admin)\d\d-|proj-|svcacct-|admin-|or-v1-)?(?=[A-Za-z0-9_-]*\d)[A-Za-z0-9_-]{32,250}" + _Z),
+    (
+        ("sk-",),
+        "API key of a model's provider",
+        _A
+        + r"sk-(?:ant-(?:api|admin)\d\d-|proj-|svcacct-|admin-|or-v1-)?(?=[A-Za-z0-9_-]*\d)[A-Za-z0-9_-]{32,250}"
+        + _Z,
+    ),
     (("hf_",), "Hugging Face token", _A + r"hf_[A-Za-z]{34}" + _Z),
     (("npm_",), "npm token", _A + r"npm_[A-Za-z0-9]{36}" + _Z),
     (("pypi-Ag",), "PyPI token", r"pypi-Ag[A-Za-z0-9_-]{50,}"),
@@ -51,34 +103,74 @@ _TOKENS: tuple[tuple[tuple[str, ...], str, str], ...] = (
     (("SK",), "Twilio key", r"(?<![A-Za-z0-9/+=_-])SK[0-9a-f]{32}(?![A-Za-z0-9/+=_-])"),
     (("-us",), "Mailchimp key", r"(?<![A-Za-z0-9-])[0-9a-f]{32}-us\d{1,2}" + _Z),
     (("dapi",), "Databricks token", _A + r"dapi[0-9a-f]{32}(?:-\d)?" + _Z),
-    (("glc_", "glsa_"), "Grafana token", _A + r"(?:glc_[A-Za-z0-9+/=]{32,400}|glsa_[A-Za-z0-9]{32}_[0-9a-f]{8})"),
-    (("dp.",), "Doppler token", _A + r"dp\.(?:pt|st|ct|sa|scim|audit)\.(?:[\w-]+\.)?[A-Za-z0-9]{40,44}" + _Z),
+    (
+        ("glc_", "glsa_"),
+        "Grafana token",
+        _A + r"(?:glc_[A-Za-z0-9+/=]{32,400}|glsa_[A-Za-z0-9]{32}_[0-9a-f]{8})",
+    ),
+    (
+        ("dp.",),
+        "Doppler token",
+        _A + r"dp\.(?:pt|st|ct|sa|scim|audit)\.(?:[\w-]+\.)?[A-Za-z0-9]{40,44}" + _Z,
+    ),
     ((".atlasv1.",), "Terraform Cloud token", r"[A-Za-z0-9]{14}\.atlasv1\.[A-Za-z0-9_=-]{60,70}"),
     (("lin_api_",), "Linear key", r"lin_api_[A-Za-z0-9]{40}"),
-    (("shpat_", "shpca_", "shppa_", "shpss_"), "Shopify token", r"shp(?:at|ca|pa|ss)_[0-9a-fA-F]{32}"),
-    (("sq0", "EAAA"), "Square token", _A + r"(?:sq0[a-z]{3}-[A-Za-z0-9_-]{22,43}|EAAA[A-Za-z0-9_-]{60})(?![A-Za-z0-9_=/+-])"),
+    (
+        ("shpat_", "shpca_", "shppa_", "shpss_"),
+        "Shopify token",
+        r"shp(?:at|ca|pa|ss)_[0-9a-fA-F]{32}",
+    ),
+    (
+        ("sq0", "EAAA"),
+        "Square token",
+        _A + r"(?:sq0[a-z]{3}-[A-Za-z0-9_-]{22,43}|EAAA[A-Za-z0-9_-]{60})(?![A-Za-z0-9_=/+-])",
+    ),
     (("dckr_",), "Docker token", r"dckr_(?:pat|oat)_[A-Za-z0-9_-]{24,40}"),
     (("NRAK-", "NRJS-", "NRII-"), "New Relic key", r"NR(?:AK|JS|II)-[A-Za-z0-9_-]{19,32}"),
-    (("ATATT3", "ATCTT3", "ATBB"), "Atlassian token", r"AT(?:[AC]TT3[A-Za-z0-9_=-]{60,250}|BB[A-Za-z0-9]{32})"),
-    (("tskey-",), "Tailscale key", r"tskey-(?:auth|api|client|webhook|scim)-[A-Za-z0-9]+-?[A-Za-z0-9]{10,}"),
+    (
+        ("ATATT3", "ATCTT3", "ATBB"),
+        "Atlassian token",
+        r"AT(?:[AC]TT3[A-Za-z0-9_=-]{60,250}|BB[A-Za-z0-9]{32})",
+    ),
+    (
+        ("tskey-",),
+        "Tailscale key",
+        r"tskey-(?:auth|api|client|webhook|scim)-[A-Za-z0-9]+-?[A-Za-z0-9]{10,}",
+    ),
     (("AGE-SECRET-KEY-1",), "age secret key", r"AGE-SECRET-KEY-1[0-9A-Z]{58}"),
     (("fo1_", "fm1", "FlyV1"), "Fly token", r"(?:fo1_[\w-]{43}|fm[12][ar]?_[A-Za-z0-9+/=]{80,})"),
     (("sntrys_", "sntryu_"), "Sentry token", r"sntry(?:s_eyJ[A-Za-z0-9+/=_]{40,}|u_[0-9a-f]{64})"),
     (("pul-",), "Pulumi token", _A + r"pul-[0-9a-f]{40}" + _Z),
     (("PMAK-",), "Postman key", r"PMAK-[0-9a-f]{24}-[0-9a-f]{34}"),
     (("sgp_",), "Sourcegraph token", r"sgp_(?:[0-9a-f]{16}_|local_)?[0-9a-f]{40}"),
-    (("bot", ":AA"), "Telegram token", r"(?<![0-9A-Za-z])\d{8,10}:AA[A-Za-z0-9_-]{33}(?![A-Za-z0-9_-])"),
+    (
+        ("bot", ":AA"),
+        "Telegram token",
+        r"(?<![0-9A-Za-z])\d{8,10}:AA[A-Za-z0-9_-]{33}(?![A-Za-z0-9_-])",
+    ),
     (("oy2",), "NuGet key", _A + r"oy2[a-z0-9]{43}" + _Z),
-    (("AccountKey=", "SharedAccessKey="), "Azure storage key", r"(?:Account|SharedAccess)Key=[A-Za-z0-9+/]{40,}={0,2}"),
+    (
+        ("AccountKey=", "SharedAccessKey="),
+        "Azure storage key",
+        r"(?:Account|SharedAccess)Key=[A-Za-z0-9+/]{40,}={0,2}",
+    ),
     (("sig=",), "Azure SAS token", r"[?&]sig=[A-Za-z0-9%+/]{43,}(?:%3D|=)"),
-    (("Q~",), "Azure client secret", r"(?<![A-Za-z0-9_~.-])[A-Za-z0-9_~.]{3}\dQ~[A-Za-z0-9_~.-]{31,34}(?![A-Za-z0-9_~.-])"),
+    (
+        ("Q~",),
+        "Azure client secret",
+        r"(?<![A-Za-z0-9_~.-])[A-Za-z0-9_~.]{3}\dQ~[A-Za-z0-9_~.-]{31,34}(?![A-Za-z0-9_~.-])",
+    ),
     (("EAA",), "Facebook token", _A + r"EAA[A-Za-z0-9]{90,300}" + _Z),
     (("ops_eyJ",), "1Password token", r"ops_eyJ[A-Za-z0-9+/=]{200,}"),
     (("LTAI",), "Alibaba key", _A + r"LTAI[A-Za-z0-9]{17,21}" + _Z),
     (("AKCp", "AKCP"), "Artifactory key", _A + r"AKC[Pp][A-Za-z0-9]{60,}"),
     (("v1.0-",), "Cloudflare origin key", _A + r"v1\.0-[0-9a-f]{24}-[0-9a-f]{146}"),
     (("figd_",), "Figma token", r"figd_[A-Za-z0-9_-]{40,}"),
-    (("secret_", "ntn_"), "Notion token", _A + r"(?:secret_[A-Za-z0-9]{43}|ntn_[A-Za-z0-9]{40,50})" + _Z),
+    (
+        ("secret_", "ntn_"),
+        "Notion token",
+        _A + r"(?:secret_[A-Za-z0-9]{43}|ntn_[A-Za-z0-9]{40,50})" + _Z,
+    ),
     (("r8_",), "Replicate token", _A + r"r8_[A-Za-z0-9]{37}" + _Z),
     (("gsk_",), "Groq key", _A + r"gsk_[A-Za-z0-9]{52}" + _Z),
     (("xai-",), "xAI key", _A + r"xai-[A-Za-z0-9]{80}" + _Z),
@@ -92,34 +184,63 @@ _WELL_KNOWN = ("eyJzdWIiOiIxMjM0NTY3ODkwIiwibmFtZSI6IkpvaG4gRG9lIi",)
 _URL = re.compile(
     r"\b(?P<scheme>[A-Za-z][A-Za-z0-9+.-]{1,30})://(?P<user>[^\s/:@\"'<>`?#]*):(?P<password>[^\s/@\"'<>`]{1,400}|[^\s@\"'<>`]{1,200})@(?P<host>[\w\[\].:$%{}*-]+)"
 )
-_SAMPLE_USERS = re.compile(r"(?:user(?:name)?|login|foo|usr|u|name|your.*|my.*user.*|<.*|x+|\.+)", re.IGNORECASE)
+_SAMPLE_USERS = re.compile(
+    r"(?:user(?:name)?|login|foo|usr|u|name|your.*|my.*user.*|<.*|x+|\.+)", re.IGNORECASE
+)
 _SAMPLE_WORDS = re.compile(
     r"(?:p|pw|pwd|pass|passwd|password|passw0rd|secret|token|bar|x+|\*+|\.+|[A-Z]+[A-Z_]*|s3cret|pa55w0rd|p@ssw0rd|:+|port)"
 )
-_SAMPLE_HOSTS = re.compile(r"(?:host(?:name)?|server|.*\bexample\.(?:com|org|net)|example|.*\.example)(?::.*)?$")
-_PEM = re.compile(
-    r"-----BEGIN (?P<what>[A-Z0-9 ]*)PRIVATE KEY(?: BLOCK)?-----(?P<body>.{20,20000}?)(?:-----END |\Z)", re.DOTALL
+_SAMPLE_HOSTS = re.compile(
+    r"(?:host(?:name)?|server|.*\bexample\.(?:com|org|net)|example|.*\.example)(?::.*)?$"
 )
-_PPK = re.compile(r"PuTTY-User-Key-File-\d: .*?Private-Lines: \d+\s+(?P<body>[A-Za-z0-9+/=\s]{40,})", re.DOTALL)
-_NOISE = re.compile(r"""\\[nrt]|[\s"'+,\\>|#*;]|&#\w+;|<[^>]*>|(?:Proc-Type|DEK-Info|Version|Comment|Charset|Hash): ?[^\n\\]*""")
+_PEM = re.compile(
+    r"-----BEGIN (?P<what>[A-Z0-9 ]*)PRIVATE KEY(?: BLOCK)?-----(?P<body>.{20,20000}?)(?:-----END |\Z)",
+    re.DOTALL,
+)
+_PPK = re.compile(
+    r"PuTTY-User-Key-File-\d: .*?Private-Lines: \d+\s+(?P<body>[A-Za-z0-9+/=\s]{40,})", re.DOTALL
+)
+_NOISE = re.compile(
+    r"""\\[nrt]|[\s"'+,\\>|#*;]|&#\w+;|<[^>]*>|(?:Proc-Type|DEK-Info|Version|Comment|Charset|Hash): ?[^\n\\]*"""
+)
 _AUTH = re.compile(
     r"(?i:authorization)[\"']?\s*[:=,]\s*[\"']?(?P<scheme>(?i:bearer|basic|token|apikey|negotiate))\s+(?P<value>[A-Za-z0-9+/=_.~-]{6,})"
 )
 
 
+_RUN = re.compile(r"[A-Za-z0-9_+/=.~:-]{15}|://|-----|uthorization|UTHORIZATION|PuTTY")
+_SOME = re.compile(
+    "|".join(
+        [
+            *(re.escape(word) for words, _, _ in _TOKENS for word in words if len(word) > 3),
+            r"[sb]\.[A-Za-z0-9]{24}|SK[0-9a-f]{8}|[0-9a-f]{32}-us|hf_|SG\.|sk-[A-Za-z0-9-]{20}|dp\."
+            r"|sq0|fm[12]|:AA[A-Za-z0-9_-]{33}|oy2[a-z0-9]{20}|Q~|EAA[A-Za-z0-9]{60}|r8_|pat[A-Za-z0-9]{14}\.|K10[0-9a-f]{20}",
+        ]
+    )
+)
+"""Whether any token may be in a text: asked before each form is."""
+
+
 def shapes(text: str) -> Iterator[Shape]:
     """Find tokens, private keys and URLs with passwords in a text."""
+    if not _RUN.search(text):
+        return
     if "-----BEGIN " in text or "PuTTY-User" in text:
         yield from private_keys(text)
+    if _SOME.search(text):
+        yield from _tokens(text)
+    if "://" in text:
+        yield from urls(text)
+    if "uthorization" in text or "UTHORIZATION" in text:
+        yield from _authorization(text)
+
+
+def _tokens(text: str) -> Iterator[Shape]:
     for words, what, form in _FORMS:
         if any(word in text for word in words):
             for found in form.finditer(text):
                 if _real(found[0], what):
                     yield Shape(found.start(), "token", what, found[0])
-    if "://" in text:
-        yield from urls(text)
-    if "uthorization" in text or "UTHORIZATION" in text:
-        yield from _authorization(text)
 
 
 def _real(value: str, what: str) -> bool:
@@ -141,7 +262,11 @@ def private_keys(text: str) -> Iterator[Shape]:
         body = _NOISE.sub("", found["body"])
         letters = re.match(r"[A-Za-z0-9+/=_-]*", body)
         kept = letters[0] if letters else ""
-        if len(kept) >= 40 and len(set(kept)) > 12 and not re.search(r"\.\.\.|…|[xX]{12}", found["body"]):
+        if (
+            len(kept) >= 40
+            and len(set(kept)) > 12
+            and not re.search(r"\.\.\.|…|[xX]{12}", found["body"])
+        ):
             what = f"{found['what'].strip()} private key".strip()
             yield Shape(found.start(), "private-key", what, found[0])
     for found in _PPK.finditer(text):
@@ -152,11 +277,20 @@ def urls(text: str) -> Iterator[Shape]:
     """Find URLs with a password in them that is no placeholder."""
     for found in _URL.finditer(text):
         user, password, host = found["user"], found["password"], found["host"]
-        if len(password) < 3 or "//" in password or blanks.blank(password) or _sample(user, password, host):
+        if (
+            len(password) < 3
+            or "//" in password
+            or blanks.blank(password)
+            or _sample(user, password, host)
+        ):
             continue
-        if re.search(r"[{$<%(]|\}\}", password) and (blanks.templated(password) or looks.expression(password)):
+        if re.search(r"[{$<%(]|\}\}", password) and (
+            blanks.templated(password) or looks.expression(password)
+        ):
             continue
-        yield Shape(found.start("password"), "url-credentials", f"{found['scheme'][:20]} URL", password)
+        yield Shape(
+            found.start("password"), "url-credentials", f"{found['scheme'][:20]} URL", password
+        )
 
 
 def _sample(user: str, password: str, host: str) -> bool:

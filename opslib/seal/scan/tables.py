@@ -28,24 +28,32 @@ def delimited(text: str, mark: str, *, strict: bool) -> Iterator[Hit]:
 
 
 def aligned(text: str) -> Iterator[Hit]:
-    """Find secret columns of a table that is aligned by spaces, as pandas and kubectl print it."""
-    rows = [
-        [(found.start(), found[0]) for found in re.finditer(r"\S+", line[1])]
-        for line in _lines(text)
-    ]
-    for number, head in enumerate(rows[:_MOST_ROWS]):
-        if 1 < len(head) < 30 and any(telling(cell) for _, cell in head):
+    """Find secret columns of a table that is aligned by spaces, as pandas and kubectl print it.
+
+    Also rows of a name and its value with a gap between them, as a series prints.
+    """
+    rows = [(at, list(re.finditer(r"\S+", line))) for at, line in _lines(text)][:_MOST_ROWS]
+    for number, (_, head) in enumerate(rows):
+        if 1 < len(head) < 30 and any(telling(cell[0]) for cell in head):
             yield from _aligned_rows(head, rows[number + 1 : number + 500])
+    for at, row in rows:
+        if len(row) == 2 and row[1].start() - row[0].end() > 1:
+            tell = telling(row[0][0].strip(":"))
+            if _strict(tell, row[1][0]):
+                yield Hit(at + row[1].start(), "table-value", row[0][0], row[1][0])
 
 
-def _aligned_rows(head: _Cells, rows: list[_Cells]) -> Iterator[Hit]:
-    for row in rows:
+def _aligned_rows(
+    head: list[re.Match[str]], rows: list[tuple[int, list[re.Match[str]]]]
+) -> Iterator[Hit]:
+    for at, row in rows:
         shift = len(row) - len(head)
         if shift not in {0, 1}:
             return
-        for (_, name), (start, value) in zip(head, row[shift:], strict=True):
-            if _strict(telling(name), value):
-                yield Hit(start, "table-value", name, value)
+        for name, value in zip(head, row[shift:], strict=True):
+            same = name.start() == value.start() or name.end() == value.end()
+            if same and _strict(telling(name[0]), value[0]):
+                yield Hit(at + value.start(), "table-value", name[0], value[0])
 
 
 def html(text: str) -> Iterator[Hit]:
@@ -65,7 +73,7 @@ def html(text: str) -> Iterator[Hit]:
 def _lines(text: str) -> Iterator[tuple[int, str]]:
     at = 0
     for line in text.split("\n"):
-        yield at, " " * 0 + line
+        yield at, line
         at += len(line) + 1
 
 

@@ -27,15 +27,28 @@ _SETTINGS = frozenset(
     htpasswd credentials prefs settings tfrc terraformrc ovpn sql xml csproj plist nuspec
     template dist sample tpl example""".split()
 )
-_PROSE = frozenset("md markdown rst txt adoc asciidoc log out html htm tex diff patch csv tsv org".split())
+_PROSE = frozenset(
+    "md markdown rst txt adoc asciidoc log out html htm tex diff patch csv tsv org".split()
+)
+_MARKUP = frozenset("md markdown rst adoc asciidoc html htm tex diff patch csv tsv org".split())
 _YAML = frozenset("yaml yml eyaml kubeconfig gotmpl sls".split())
-_JSON = frozenset("json tfstate ipynb jsonc json5 jsonl ndjson webmanifest geojson dockercfg dockerconfigjson backup".split())
+_JSON = frozenset(
+    "json tfstate ipynb jsonc json5 jsonl ndjson webmanifest geojson dockercfg dockerconfigjson backup".split()
+)
 _HCL = frozenset("tf tfvars hcl tofu nomad pkr".split())
-_LOCALE = re.compile(r"(?:^|/)(?:i18n|l10n|locales?|lang(?:uages?)?|translations?|messages?)(?:/|[._-])|messages_\w\w\.", re.IGNORECASE)
+_LOCALE = re.compile(
+    r"(?:^|/)(?:i18n|l10n|locales?|lang(?:uages?)?|translations?|messages?)(?:/|[._-])|messages_\w\w\.",
+    re.IGNORECASE,
+)
 _KEY_LINE = re.compile(r"^[ \t-]*[\"']?[\w.$/ -]{1,80}[\"']?:(?:[ \t]|$)", re.MULTILINE)
 _SETTING_LINE = re.compile(r"^\s*(?:export\s+)?[A-Za-z_][\w.\-]*\s*=", re.MULTILINE)
-_COMMENT = re.compile(r"(?:^|[ \t])#(?P<text>[^\n]*)|\{\{-?\s*/\*(?P<long>.*?)\*/", re.MULTILINE | re.DOTALL)
-_FENCE = re.compile(r"^[ \t]*(?:```|~~~)[ \t]*(?P<lang>[\w+-]*)[^\n]*\n(?P<body>.*?)^[ \t]*(?:```|~~~)", re.MULTILINE | re.DOTALL)
+_COMMENT = re.compile(
+    r"(?:^|[ \t])#(?P<text>[^\n]*)|\{\{-?\s*/\*(?P<long>.*?)\*/", re.MULTILINE | re.DOTALL
+)
+_FENCE = re.compile(
+    r"^[ \t]*(?:```|~~~)[ \t]*(?P<lang>[\w+-]*)[^\n]*\n(?P<body>.*?)^[ \t]*(?:```|~~~)",
+    re.MULTILINE | re.DOTALL,
+)
 _MULTIPART = re.compile(r"^Content-Type: multipart/", re.MULTILINE | re.IGNORECASE)
 
 
@@ -59,7 +72,25 @@ def extension(name: str) -> str:
     if parts[0] in {"dockerfile", "containerfile", "makefile", "jenkinsfile"}:
         return {"makefile": "mk"}.get(parts[0], parts[0])
     last = parts[-1]
-    if last in {"example", "sample", "dist", "template", "tpl", "j2", "tmpl", "bak", "orig", "old", "erb", "enc", "in"} and len(parts) > 1:
+    if (
+        last
+        in {
+            "example",
+            "sample",
+            "dist",
+            "template",
+            "tpl",
+            "j2",
+            "tmpl",
+            "bak",
+            "orig",
+            "old",
+            "erb",
+            "enc",
+            "in",
+        }
+        and len(parts) > 1
+    ):
         last = parts[-2]
     return last
 
@@ -97,27 +128,34 @@ class _Reader:
                 return True
         if not self._yaml():
             return False
-        roots = self._try(tree.read_yaml, self.text.removeprefix("\ufeff"))
+        text = self.text.removeprefix("\ufeff")
+        # A template first: what it is filled in by looks like a mapping to a parser.
+        roots = self._try(outline.read_template, text) or self._try(tree.read_yaml, text)
+        broken = roots is None
         if roots is None:
-            roots = self._try(outline.read_template, self.text)
-        if roots is None:
-            roots = outline.read(self.text)
+            roots = outline.read(text)
         if self.extension not in _YAML and not any(root.form != "text" for root in roots):
             return False
         self._walk(roots)
         self._remarks()
-        return True
+        return self.extension in _YAML or not broken
 
     def _yaml(self) -> bool:
         if self.extension in _YAML:
             return True
-        if self.extension in _CODE | _HCL | _PROSE or "\n" not in self.text.strip():
+        if self.extension in _CODE | _HCL | _MARKUP or "\n" not in self.text.strip():
             return False
-        if re.search(r"^(?:apiVersion|kind): ?\S", self.text, re.MULTILINE) or self.text.startswith("#cloud-config"):
+        if re.search(r"^(?:apiVersion|kind): ?\S", self.text, re.MULTILINE) or self.text.startswith(
+            "#cloud-config"
+        ):
             return True
-        if self.extension in _SETTINGS:
+        if self.extension in _SETTINGS | _PROSE:
             return False
-        rows = [row for row in self.text.split("\n")[:200] if row.strip() and not row.lstrip().startswith("#")]
+        rows = [
+            row
+            for row in self.text.split("\n")[:200]
+            if row.strip() and not row.lstrip().startswith("#")
+        ]
         keys = sum(_KEY_LINE.match(row) is not None for row in rows)
         return bool(rows) and keys >= max(2, len(rows) * 0.5)
 
@@ -145,7 +183,14 @@ class _Reader:
             remark = found[group]
             if len(remark) < 8:
                 continue
-            inner = Place("remark.md", self.place.pointer, self.place.at(count.of(found.start(group))), flat=group == "text" or self.place.flat, depth=self.place.depth + 1, coded=self.place.coded)
+            inner = Place(
+                "remark.md",
+                self.place.pointer,
+                self.place.at(count.of(found.start(group))),
+                flat=group == "text" or self.place.flat,
+                depth=self.place.depth + 1,
+                coded=self.place.coded,
+            )
             _Reader(remark, inner, self.sink)._by_lines(Dialect.PROSE)
 
     # -- lines
@@ -169,10 +214,12 @@ class _Reader:
         for one in shapes.shapes(text):
             spans.append((one.start, one.start + len(one.value)))
             self._add(Hit(one.start, one.kind, "", one.value, one.detail), count)
-        for fence in self._fences(dialect):
-            spans.append(fence)
+        # What stands in a key or in the code of Markdown was read there.
+        done = [span for span in spans if span[1] - span[0] > 200]
+        done += self._fences(dialect)
+        spans += done
         for hit in self._hits(dialect):
-            if not any(start <= hit.start < end for start, end in spans if end - start > 200):
+            if not any(start <= hit.start < end for start, end in done):
                 self._add(hit, count)
         self._coded(text, spans)
 
@@ -201,10 +248,28 @@ class _Reader:
         count = Lines(self.text)
         for found in _FENCE.finditer(self.text):
             lang = found["lang"].lower()
-            name = {"python": "py", "bash": "sh", "shell": "sh", "console": "sh", "yml": "yaml", "javascript": "js", "typescript": "ts", "terraform": "tf", "dotenv": "env", "golang": "go"}.get(lang, lang)
-            inner = Place(f"fence.{name}", self.place.pointer, self.place.at(count.of(found.start("body"))), self.place.flat or bool(self.place.rows), depth=self.place.depth + 1, coded=self.place.coded)
+            name = {
+                "python": "py",
+                "bash": "sh",
+                "shell": "sh",
+                "console": "sh",
+                "yml": "yaml",
+                "javascript": "js",
+                "typescript": "ts",
+                "terraform": "tf",
+                "dotenv": "env",
+                "golang": "go",
+            }.get(lang, lang)
+            inner = Place(
+                f"fence.{name}",
+                self.place.pointer,
+                self.place.at(count.of(found.start("body"))),
+                self.place.flat or bool(self.place.rows),
+                depth=self.place.depth + 1,
+                coded=self.place.coded,
+            )
             read(found["body"], inner, self.sink)
-            yield found.start("body"), found.end("body") + 201
+            yield found.start("body"), found.end("body")
 
     def _spans(self, text: str) -> list[tuple[int, int]]:
         return [(one.start, one.start + len(one.value)) for one in shapes.shapes(text)]
@@ -228,7 +293,14 @@ class _Reader:
                 kind = "keystore" if "store" in what else "private-key"
                 self.sink.add(kind, line, self.place.pointer, run.strip(), what)
             elif clear:
-                inner = Place("", self.place.pointer, line, flat=True, depth=self.place.depth + 1, coded=self.place.coded + 1)
+                inner = Place(
+                    "",
+                    self.place.pointer,
+                    line,
+                    flat=True,
+                    depth=self.place.depth + 1,
+                    coded=self.place.coded + 1,
+                )
                 read(clear, inner, self.sink)
 
     def _add(self, hit: Hit, count: Lines) -> None:

@@ -40,6 +40,11 @@ class Node:
     block: bool = False
     tag: str = ""
 
+    @property
+    def held(self) -> dict[str, Node]:
+        """The values of a mapping by their keys; of a key that stands twice, the first."""
+        return {key.text: value for key, value in reversed(self.pairs)}
+
     def get(self, name: str) -> Node | None:
         """Return the value of a key of a mapping; None where it has none."""
         for key, value in self.pairs:
@@ -104,7 +109,9 @@ class _Builder:
         own = tag if tag.startswith("!") and len(tag) > 1 else ""
         if isinstance(event, ev.ScalarEvent):
             style = event.style
-            made = Node("text", line, event.value, plain=not style, block=style in {"|", ">"}, tag=own)
+            made = Node(
+                "text", line, event.value, plain=not style, block=style in {"|", ">"}, tag=own
+            )
         else:
             form = "list" if isinstance(event, ev.SequenceStartEvent) else "map"
             made = Node(form, line, tag=own)
@@ -125,6 +132,9 @@ _JSON = re.compile(
     r'|(?P<word>[^\s,:{}\[\]"]+))',
     re.DOTALL,
 )
+
+
+_DECODER = json.JSONDecoder(strict=False)
 
 
 def read_json(text: str) -> list[Node]:
@@ -178,7 +188,9 @@ def _json_node(group: str, text: str, line: int) -> Node:
         return Node("map" if text == "{" else "list", line)
     if group == "word":
         return Node("text", line, text, plain=True)
+    if "\\" not in text:
+        return Node("text", line, text[1:-1])
     try:
-        return Node("text", line, str(json.loads(text, strict=False)))
+        return Node("text", line, str(_DECODER.decode(text)))
     except ValueError:
         raise Unparsed("json") from None

@@ -16,13 +16,18 @@ _VALUE_KEYS = frozenset(
     "value values default plain plaintext plain_text text string content raw _ $ #text literal"
     " defaultValue default_value".split()
 )
-_HOLDERS = re.compile(r"(?:^|_)(?:secrets|passwords|tokens|credentials|creds|api_?keys|access_?keys)$")
+_HOLDERS = re.compile(
+    r"(?:^|_)(?:secrets|passwords|tokens|credentials|creds|api_?keys|access_?keys)$"
+)
 _NAMES = ("name", "key", "Key", "Name", "ParameterKey", "variable", "env", "OptionName", "id")
+_TELLS = frozenset({"auth", "sensitive", "instances", "encoding", "secretGenerator"})
 _VALUES = ("value", "Value", "ParameterValue", "val", "default", "defaultValue")
 _REFERS = re.compile(
     r"(?:Cluster)?(?:ExternalSecret|PushSecret)|Vault(?:Static|Dynamic|PKI)Secret|SecretProviderClass"
 )
-_REFER_KEYS = frozenset({"secretKey", "key", "property", "objectName", "objectAlias", "name", "secret"})
+_REFER_KEYS = frozenset(
+    {"secretKey", "key", "property", "objectName", "objectAlias", "name", "secret"}
+)
 _TERRAFORM = {
     "random_password": {"result", "bcrypt_hash"},
     "tls_private_key": {"private_key_pem", "private_key_openssh", "private_key_pem_pkcs8"},
@@ -30,6 +35,9 @@ _TERRAFORM = {
     "kubernetes_secret": {"data", "string_data", "binary_data"},
     "kubernetes_secret_v1": {"data", "string_data", "binary_data"},
 }
+
+
+_WORTH = re.compile(r"[=:]|\s-|[A-Za-z0-9+/_-]{16}|(?i:identified|machine|echo|htpasswd)|\n")
 
 
 class TooLarge(Exception):
@@ -67,9 +75,10 @@ class Walk:
     # -- mappings
 
     def _mapping(self, node: Node, pointer: str, name: str, tell: Telling, kind: str) -> None:
-        kind = node.word("kind") or kind
-        done = self._special(node, pointer, kind)
-        pair = self._pair(node, pointer)
+        held = node.held
+        kind = node.word("kind") if "kind" in held else kind
+        done = self._special(node, held, pointer, kind)
+        pair = self._pair(held, pointer)
         holder = bool(_HOLDERS.search(snake_case(name))) if name else False
         item_kind = kind.removesuffix("List") if kind.endswith("List") and kind != "List" else ""
         for key, value in node.pairs:
@@ -87,34 +96,36 @@ class Walk:
                 inner = tell if word in _VALUE_KEYS else Telling.COMPOUND
             self._visit(value, here, word, inner, item_kind if word == "items" else "")
 
-    def _special(self, node: Node, pointer: str, kind: str) -> set[str]:
+    def _special(self, node: Node, held: dict[str, Node], pointer: str, kind: str) -> set[str]:
         """Judge what the form of a mapping says of its values; return the keys that are done."""
         if kind == "Secret":
             return self._secret(node, pointer)
         if kind == "SealedSecret":
             return self._sealed(node, pointer)
-        if node.get("kty") is not None:
+        if "kty" in held:
             return self._jwk(node, pointer)
         done: set[str] = set()
-        auth = node.get("auth")
+        if not _TELLS & held.keys():
+            return done
+        auth = held.get("auth")
         if auth is not None and auth.form == "text" and shapes.basic(auth.text):
             self._add("basic-auth", auth, joined(pointer, "auth"), "registry login")
             done.add("auth")
         if node.word("sensitive") == "true" and (value := node.get("value")) is not None:
             self._all(value, joined(pointer, "value"))
             done.add("value")
-        if node.get("instances") is not None or node.get("sensitive_attributes") is not None:
+        if "instances" in held:
             self._state(node, pointer)
-        if node.word("encoding") and node.get("content") is not None:
+        if "encoding" in held and "content" in held:
             self._file(node, pointer)
         self._generator(node, pointer)
         return done
 
     def _secret(self, node: Node, pointer: str) -> set[str]:
         done = set()
-        for field in ("data", "stringData"):
-            held = node.get(field)
-            if held is None:
+        for word, held in node.pairs:
+            field = word.text
+            if field not in {"data", "stringData"}:
                 continue
             done.add(field)
             here = joined(pointer, field)
@@ -170,7 +181,12 @@ class Walk:
         done = {"n", "e", "x", "y", "kid", "x5c", "x5t", "use", "alg"}
         for name in ("d", "k"):
             value = node.get(name)
-            if value is not None and value.form == "text" and len(value.text) >= 16 and not blanks.blank(value.text):
+            if (
+                value is not None
+                and value.form == "text"
+                and len(value.text) >= 16
+                and not blanks.blank(value.text)
+            ):
                 self._add("private-key", value, joined(pointer, name), "JSON Web Key")
                 done |= {"d", "k", "p", "q", "dp", "dq", "qi", "oth"}
         return done
@@ -205,7 +221,12 @@ class Walk:
         for number, value in enumerate(node.items):
             self._all(value, joined(pointer, str(number)))
         text = node.text.strip()
-        if node.form == "text" and len(text) > 2 and not blanks.blank(text) and not judge.public(text):
+        if (
+            node.form == "text"
+            and len(text) > 2
+            and not blanks.blank(text)
+            and not judge.public(text)
+        ):
             self._add("terraform-value", node, pointer)
 
     def _file(self, node: Node, pointer: str) -> None:
@@ -229,18 +250,16 @@ class Walk:
                     place = joined(joined(joined(here, "literals"), str(at)), key)
                     self._add("secret-value", literal, place)
 
-    def _pair(self, node: Node, pointer: str) -> Node | None:
+    def _pair(self, held: dict[str, Node], pointer: str) -> Node | None:
         """Judge {name: DB_PASSWORD, value: …}; return the value where it is judged here."""
-        if len(node.pairs) > 12:
+        value = next((held[one] for one in _VALUES if one in held), None)
+        if value is None or value.form != "text" or len(held) > 12 or value.tag:
             return None
-        name = next((word for one in _NAMES if (word := node.word(one))), "")
-        if not name and node.word("op"):
-            name = node.word("path").rpartition("/")[2]
-        value = next((v for one in _VALUES if (v := node.get(one)) is not None), None)
-        if not name or value is None or value.form != "text":
-            return None
+        name = next((held[one].text for one in _NAMES if one in held), "")
+        if not name and "op" in held and "path" in held:
+            name = held["path"].text.rpartition("/")[2]
         tell = telling(name)
-        if tell and judge.serious(tell, value.text) and not value.tag:
+        if tell and self._credential(value, value.text, tell):
             self._add("credential", value, joined(joined(pointer, name), "value"))
             return value
         return None
@@ -258,7 +277,9 @@ class Walk:
                     before = ""
                     continue
             before = item.text if item.form == "text" else ""
-            self._visit(item, here, name, tell if item.form == "text" and name else Telling.NOTHING, kind)
+            self._visit(
+                item, here, name, tell if item.form == "text" and name else Telling.NOTHING, kind
+            )
 
     def _text(self, node: Node, pointer: str, name: str, tell: Telling) -> None:
         text = node.text
@@ -284,12 +305,14 @@ class Walk:
         return not (self.place.translated and text.isalpha())
 
     def _content(self, node: Node, pointer: str, name: str) -> None:
-        if len(node.text) >= 8:
+        if len(node.text) >= 8 and _WORTH.search(node.text):
             self.embed(node.text, self._place(node, pointer, name))
 
     def _shapes(self, text: str, line: int, pointer: str, name: str) -> None:
         for one in shapes.shapes(text):
-            self.sink.add(one.kind, self.place.at(line), joined(pointer, name or "(…)"), one.value, one.detail)
+            self.sink.add(
+                one.kind, self.place.at(line), joined(pointer, name or "(…)"), one.value, one.detail
+            )
 
     def _place(self, node: Node, pointer: str, name: str, *, decoded: bool = False) -> Place:
         made = self.place.within("", node.line, block=node.block, coded=decoded)
@@ -316,4 +339,7 @@ def _items(node: Node | None) -> list[Node]:
 
 
 def _fills_in(text: str) -> bool:
-    return bool(re.search(r"\{\{|\$\{|\$\(|<[a-z-]+>|%[A-Z_]+%|ref\+|__[A-Z]", text)) or "CHANGE" in text.upper()
+    return (
+        bool(re.search(r"\{\{|\$\{|\$\(|<[a-z-]+>|%[A-Z_]+%|ref\+|__[A-Z]", text))
+        or "CHANGE" in text.upper()
+    )
