@@ -114,6 +114,8 @@ def placeholder(text: str) -> bool:
     """Tell a placeholder by its words: change-me, YOUR_TOKEN_HERE, AKIAIOSFODNN7EXAMPLE."""
     if len(text) > 200:
         return False
+    if re.fullmatch(r"[\u2039\u00ab\[(<].*[\u203a\u00bb\])>]", text):
+        return True
     if re.search(r"EXAMPLE(?:KEY)?$|^EXAMPLE|REDACTED|CHANGE_?ME|REPLACE_?ME|PLACEHOLDER", text):
         return True
     if re.search(r"[xX*•]{6,}", text) and len(set(text)) < 12:
@@ -148,6 +150,8 @@ def placeholder(text: str) -> bool:
     """Tell a placeholder by its words: change-me, YOUR_TOKEN_HERE, AKIAIOSFODNN7EXAMPLE."""
     if len(text) > 200:
         return False
+    if re.fullmatch(r"[\u2039\u00ab\[(<].*[\u203a\u00bb\])>]", text):
+        return True
     if re.search(r"EXAMPLE(?:KEY)?$|^EXAMPLE|REDACTED|CHANGE_?ME|REPLACE_?ME|PLACEHOLDER", text):
         return True
     if re.search(r"[xX*•]{6,}", text) and len(set(text)) < 12:
@@ -174,6 +178,16 @@ def templated(text: str) -> bool:
         return False
     rest = rest.strip(" \"'-_.:/@|+,;=")
     return len(rest) < 6 or re.fullmatch(r"[a-z]+(?:[-_./: ][a-z]+)*", rest) is not None
+
+
+def filled_in(text: str) -> bool:
+    """Tell a longer text that templates fill in, with nothing beside them that was drawn."""
+    rest = text
+    for pattern in _TEMPLATES:
+        rest = pattern.sub(" ", rest)
+    if rest == text:
+        return False
+    return not any(looks.drawn(word) for word in re.split(r"[^\w!%+-]+", rest) if len(word) >= 8)
 
 
 def defaults(text: str) -> Iterator[str]:

@@ -108,7 +108,7 @@ class _Reader:
     def _value(self, number: int, name: str, value: str) -> None:
         text = value.replace("\\n", "\n").replace('\\"', '"')
         pointer = self._pointer(name)
-        if self._kept(name):
+        if self._kept(name) and not blanks.filled_in(text):
             if judge.in_secret(name, text, encoded=False):
                 self.sink.add("secret-value", self.place.at(number), pointer, value)
             return
@@ -137,7 +137,8 @@ class _Reader:
         text = "\n".join(self.rows[number + 1 : last])
         entry = _ENTRY.match(row)
         name = entry["name"] if entry else ""
-        if self._kept(name) and judge.in_secret(name, text, encoded=False):
+        kept = self._kept(name) and not blanks.filled_in(text)
+        if kept and judge.in_secret(name, text, encoded=False):
             self.sink.add("secret-value", self.place.at(number), self._pointer(name), text.strip())
         elif judge.serious(self._telling(name), text) and "\n" not in text.strip():
             self.sink.add("credential", self.place.at(number), self._pointer(name), text.strip())

@@ -43,7 +43,7 @@ _HINT = re.compile(
 _QUOTED = re.compile(
     rf"(?<![A-Za-z0-9_.\-])(?P<name>{_NAME})(?P<after>[\"'])?\s{{0,20}}\]?\)?\s{{0,20}}"
     r"(?P<op>(?:string|str|String|\*string|char\s?\*?|const|text|auto)\s{1,4}=(?!=)|:\s{0,4}[A-Za-z][\w.\[\]|, ?]{0,40}?\s{0,20}=(?!=)|=>|:=|\?=|={1,3}|!==?|:|,)\s{0,20}"
-    r"(?:@|[bBuUrRfF]{1,2}(?=[\"'])|\[\]byte\(|new\s\w{1,40}\(|[A-Za-z_][\w.]{0,40}\()?"
+    r"(?:@|[bBuUrRfF]{1,2}(?=[\"'])|\[\]byte\(|new\s\w{1,40}\(|(?P<call>[A-Za-z_][\w.]{0,40})\()?"
     r"(?P<open>\"{3}|'{3}|[\"'`])(?P<value>(?:\\.|(?!(?P=open))[^\\\n]){1,2000})(?P=open)"
 )
 _ROW = re.compile(
@@ -59,6 +59,12 @@ _OPTION = re.compile(
     rf"(?<![\w-])--?(?P<name>{_NAME})(?:[ =][ \t]*(?P<open>[\"'])?(?P<value>(?(open)[^\"'\n]{{3,500}}|[^\s\"'`,;)\]]{{3,500}}))"
     r"|[\"'],\s*[\"'](?P<next>[^\"'\n]{3,500})[\"'])"
 )
+_ASKS = re.compile(
+    r"get|env|input|prompt|fetch|read|load|look|find|query|param|conf|resolve|ask|require|option"
+    r"|arg|field|label|text|translat|^_$|^t$|i18n|format|print|log|open|path|join|exec|run|call|sub|compile|match",
+    re.IGNORECASE,
+)
+"""Calls whose first argument names what is asked for, instead of being it."""
 _LOOSE = re.compile(
     rf"(?<![\w.$\-/])(?P<name>{_NAME})[\"'`*]{{0,3}}\s{{0,3}}(?:[:=]|is)\s{{0,3}}[\"'`*]{{0,3}}"
     r"(?P<value>[^\s\"'`,;)\]}<>|*]{6,500})"
@@ -221,6 +227,8 @@ def _quoted(text: str, dialect: Dialect) -> Iterator[Hit]:
         name, value = found["name"], found["value"]
         tell = telling(name.rstrip(".-"))
         if not tell or value.lstrip()[:1] in set(",)]};+"):
+            continue
+        if _ASKS.search(found["call"] or "") or value.rstrip().endswith((":", "?")):
             continue
         op = found["op"]
         if op == "," and not (found["after"] and (looks.mixed(value) or looks.drawn(value))):

@@ -209,10 +209,16 @@ _AUTH = re.compile(
 
 
 _RUN = re.compile(r"[A-Za-z0-9_+/=.~:-]{15}|://|-----|uthorization|UTHORIZATION|PuTTY")
+_COMMON = frozenset({"bot", "pat", "-us"})
 _SOME = re.compile(
     "|".join(
         [
-            *(re.escape(word) for words, _, _ in _TOKENS for word in words if len(word) > 3),
+            *(
+                re.escape(word)
+                for words, _, _ in _TOKENS
+                for word in words
+                if len(word) > 2 and word not in _COMMON
+            ),
             r"[sb]\.[A-Za-z0-9]{24}|SK[0-9a-f]{8}|[0-9a-f]{32}-us|hf_|SG\.|sk-[A-Za-z0-9-]{20}|dp\."
             r"|sq0|fm[12]|:AA[A-Za-z0-9_-]{33}|oy2[a-z0-9]{20}|Q~|EAA[A-Za-z0-9]{60}|r8_|pat[A-Za-z0-9]{14}\.|K10[0-9a-f]{20}",
         ]

@@ -151,17 +151,10 @@ class Walk:
             if not blanks.blank(text):
                 self._content(value, pointer, key)
             return
-        if "\n" in text.strip() and _fills_in(text) and not self._holds(value, pointer, key):
+        if blanks.filled_in(text) and not any(True for _ in blanks.defaults(text)):
+            self._content(value, pointer, key)
             return
         self._add("secret-value", value, pointer)
-
-    def _holds(self, value: Node, pointer: str, key: str) -> bool:
-        """Tell whether a text that is filled in by a template holds a secret beside it."""
-        before = len(self.sink.seen)
-        self._content(value, pointer, key)
-        held = len(self.sink.seen) > before
-        del self.sink.seen[before:]
-        return held
 
     def _sealed(self, node: Node, pointer: str) -> set[str]:
         spec = node.get("spec")
@@ -336,10 +329,3 @@ def _entries(node: Node) -> Iterator[tuple[Node, Node]]:
 
 def _items(node: Node | None) -> list[Node]:
     return node.items if node is not None and node.form == "list" else []
-
-
-def _fills_in(text: str) -> bool:
-    return (
-        bool(re.search(r"\{\{|\$\{|\$\(|<[a-z-]+>|%[A-Z_]+%|ref\+|__[A-Z]", text))
-        or "CHANGE" in text.upper()
-    )
