@@ -10,7 +10,7 @@ from opslib.seal.scan import looks
 
 _CONSTANT = re.compile(
     r"(?:true|false|yes|no|on|off|none|null|nil|undefined|nan|\{\}|\[\]|n/?a|-?\d{1,4}(?:\.\d+)?"
-    r"|\d+(?:ms|s|m|h|d|w|[KMGT]i?B?)|[^\w\s]{0,3})",
+    r"|\d+(?:ms|s|m|h|d|w|[KMGT]i?B?)|(?:[~^<>=]{1,2} ?|v)?\d+(?:\.[\dx*]+){1,3}(?:[.-]?(?:rc|alpha|beta|dev|post)[\d.]*)?|[^\w\s]{0,3})",
     re.IGNORECASE,
 )
 _REFERENCE = re.compile(

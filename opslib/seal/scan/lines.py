@@ -291,6 +291,8 @@ def _pairs(text: str, dialect: Dialect) -> Iterator[Hit]:
         value = found["value"].rstrip(".:")
         if not tell or looks.expression(value) or _names_itself(value):
             continue
+        if found["value"].endswith("..") or text.startswith("\u2026", found.end()):
+            continue  # a manual cut it off
         if dialect is not Dialect.SETTINGS and not (looks.drawn(value) or looks.mixed(value)):
             continue
         if dialect is Dialect.CODE and not _in_string(text, found.start(), found.end()):

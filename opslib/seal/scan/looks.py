@@ -140,6 +140,18 @@ _EXPRESSION = re.compile(
 )
 
 
+_DOTTED = re.compile(r"[A-Za-z_$@][\w$]*(?:(?:\.|::|->|\?\.)[A-Za-z_$][\w$]*)+")
+
+
 def expression(text: str) -> bool:
     """Tell an expression of a program: a call, an attribute, an index, a variable."""
-    return _EXPRESSION.fullmatch(text) is not None
+    return _EXPRESSION.fullmatch(text) is not None and (
+        not _DOTTED.fullmatch(text) or wordlike(text)
+    )
+
+
+def call(text: str) -> bool:
+    """Tell a call, or an attribute, where text may stand without quotes, as in YAML."""
+    if _DOTTED.fullmatch(text):
+        return wordlike(text)
+    return re.fullmatch(r"[A-Za-z_][\w.]*\(.*\)", text) is not None

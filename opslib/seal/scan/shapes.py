@@ -194,7 +194,8 @@ _SAMPLE_HOSTS = re.compile(
     r"(?:host(?:name)?|server|.*\bexample\.(?:com|org|net)|example|.*\.example)(?::.*)?$"
 )
 _PEM = re.compile(
-    r"-----BEGIN (?P<what>[A-Z0-9 ]*)PRIVATE KEY(?: BLOCK)?-----(?P<body>.{20,20000}?)(?:-----END |\Z)",
+    r"-----BEGIN(?P<what>(?:\s+[A-Z0-9]+){0,4}?)\s+PRIVATE\s+KEY(?:\s+BLOCK)?-----(?P<body>.{20,20000}?)"
+    r"(?:-----END\s|\Z)",
     re.DOTALL,
 )
 _PPK = re.compile(
@@ -273,7 +274,7 @@ def private_keys(text: str) -> Iterator[Shape]:
             and len(set(kept)) > 12
             and not re.search(r"\.\.\.|…|[xX]{12}", found["body"])
         ):
-            what = f"{found['what'].strip()} private key".strip()
+            what = " ".join([*found["what"].split(), "private key"])
             yield Shape(found.start(), "private-key", what, found[0])
     for found in _PPK.finditer(text):
         yield Shape(found.start(), "private-key", "PuTTY private key", found[0])

@@ -22,10 +22,9 @@ _CODE = frozenset(
     jenkinsfile vb bas pas coffee cue jsonnet libsonnet bzl star nix dhall rego""".split()
 )
 _SETTINGS = frozenset(
-    """env ini properties conf cfg cnf toml config sh bash zsh ksh fish bat cmd dockerfile containerfile
-    mk make npmrc pypirc netrc pgpass my.cnf service socket repo list desktop rc envrc editorconfig
-    htpasswd credentials prefs settings tfrc terraformrc ovpn sql xml csproj plist nuspec
-    template dist sample tpl example""".split()
+    """env ini properties conf cfg cnf toml sh bash zsh ksh fish bat cmd dockerfile containerfile
+    mk make npmrc pypirc netrc pgpass my.cnf service socket repo desktop rc envrc editorconfig
+    htpasswd prefs tfrc terraformrc ovpn sql xml csproj plist nuspec""".split()
 )
 _PROSE = frozenset(
     "md markdown rst txt adoc asciidoc log out html htm tex diff patch csv tsv org".split()
@@ -40,7 +39,8 @@ _LOCALE = re.compile(
     r"(?:^|/)(?:i18n|l10n|locales?|lang(?:uages?)?|translations?|messages?)(?:/|[._-])|messages_\w\w\.",
     re.IGNORECASE,
 )
-_KEY_LINE = re.compile(r"^[ \t-]*[\"']?[\w.$/ -]{1,80}[\"']?:(?:[ \t]|$)", re.MULTILINE)
+_KEY_LINE = re.compile(r"[ \t-]*[\"']?[\w.$/ -]{1,80}[\"']?:(?:\s|$)|---")
+_MANIFEST = re.compile(r"^[ \t-]*[\"']?(?:apiVersion|kind)[\"']?: ?\S", re.MULTILINE)
 _SETTING_LINE = re.compile(r"^\s*(?:export\s+)?[A-Za-z_][\w.\-]*\s*=", re.MULTILINE)
 _COMMENT = re.compile(
     r"(?:^|[ \t])#(?P<text>[^\n]*)|\{\{-?\s*/\*(?P<long>.*?)\*/", re.MULTILINE | re.DOTALL
@@ -132,32 +132,33 @@ class _Reader:
         # A template first: what it is filled in by looks like a mapping to a parser.
         roots = self._try(outline.read_template, text) or self._try(tree.read_yaml, text)
         broken = roots is None
-        if roots is None:
+        sure = self.extension in _YAML or _MANIFEST.search(text) is not None
+        if roots is None and sure:
             roots = outline.read(text)
-        if self.extension not in _YAML and not any(root.form != "text" for root in roots):
+        if roots is None or not (sure or any(root.form != "text" for root in roots)):
             return False
         self._walk(roots)
         self._remarks()
         return self.extension in _YAML or not broken
 
     def _yaml(self) -> bool:
-        if self.extension in _YAML:
+        """Tell what may be YAML; whether it is one is found out by reading it."""
+        text, kind = self.text, self.extension
+        if kind in _YAML:
             return True
-        if self.extension in _CODE | _HCL | _MARKUP or "\n" not in self.text.strip():
+        if kind in _CODE | _HCL | _MARKUP or not text.strip():
             return False
-        if re.search(r"^(?:apiVersion|kind): ?\S", self.text, re.MULTILINE) or self.text.startswith(
-            "#cloud-config"
-        ):
+        if text.startswith("#cloud-config") or _MANIFEST.search(text):
             return True
-        if self.extension in _SETTINGS | _PROSE:
+        if kind in _SETTINGS:
             return False
-        rows = [
-            row
-            for row in self.text.split("\n")[:200]
-            if row.strip() and not row.lstrip().startswith("#")
-        ]
+        if re.match(r"(?:\s|#[^\n]*\n)*(?:---\s|[{\[])", text):
+            return True
+        rows = [row for row in text.split("\n")[:300] if row.strip() and row.lstrip()[:1] != "#"]
+        if len(rows) < 2 or not _KEY_LINE.match(rows[0]):
+            return False
         keys = sum(_KEY_LINE.match(row) is not None for row in rows)
-        return bool(rows) and keys >= max(2, len(rows) * 0.5)
+        return keys >= len(rows) * (0.6 if kind in _PROSE else 0.3)
 
     @staticmethod
     def _try(reader: object, text: str) -> list[Node] | None:

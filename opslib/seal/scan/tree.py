@@ -134,6 +134,7 @@ _JSON = re.compile(
 )
 
 
+_LITERAL = re.compile(r"true|false|null|NaN|-?Infinity|-?\d[\d.eE+-]*")
 _DECODER = json.JSONDecoder(strict=False)
 
 
@@ -187,6 +188,8 @@ def _json_node(group: str, text: str, line: int) -> Node:
     if group == "open":
         return Node("map" if text == "{" else "list", line)
     if group == "word":
+        if not _LITERAL.fullmatch(text):
+            raise Unparsed("json")
         return Node("text", line, text, plain=True)
     if "\\" not in text:
         return Node("text", line, text[1:-1])

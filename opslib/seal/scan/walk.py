@@ -290,7 +290,7 @@ class Walk:
     def _credential(self, node: Node, text: str, tell: Telling) -> bool:
         if "\n" in text.strip() or not judge.serious(tell, text):
             return False
-        if node.plain and looks.expression(text) and not any(True for _ in blanks.defaults(text)):
+        if node.plain and looks.call(text):
             return False
         named = re.fullmatch(r"[A-Za-z]+(?:[_.-][A-Za-z]+)+|[a-z]+(?:[A-Z][a-z]+)+", text)
         if named and telling(text):
