@@ -11,9 +11,11 @@ from pathlib import Path
 
 from opslib.core.clock import now
 from opslib.core.errors import InputError
+from opslib.core.memory import uncollected
 from opslib.core.progress import SILENT, Progress
-from opslib.seal.scan import exempt, files
+from opslib.seal.scan import crew, exempt, files
 from opslib.seal.scan.exempt import Exemptions
+from opslib.seal.scan.files import Scanned
 from opslib.seal.scan.model import Exempt, Finding, Origin, Report, Seen, Unread
 from opslib.source.blobs import Commit, Repository, Version, repository_of
 
@@ -75,11 +77,11 @@ def history(folder: Path, options: Options = Options(), progress: Progress = SIL
     made.commits = repository.count()
     heads = repository.at_head() if repository.has_head else {}
     past = _Past(heads)
-    for one in repository.history(files.MOST):
+    for one, scan in crew.scanned(repository.history(files.MOST), made.commits):
         if made.files % 5000 == 0:
             progress.update(f"scanning the history: {made.files} contents")
         made.files += 1
-        past.add(one, made.scanned(one.path, one))
+        past.add(one, made.noted(one, scan))
     for commit, text in repository.messages():
         found = files.scan_bytes(text.encode(errors="replace"), "message.md")
         past.add(Version(commit.id, MESSAGE, commit, b""), found.seen)
@@ -89,6 +91,9 @@ def history(folder: Path, options: Options = Options(), progress: Progress = SIL
         )
     for finding in past.findings():
         made.tell(finding, finding.path, exemptions)
+    for unread in dict.fromkeys(made.unread):
+        if unread.failing:
+            made.tell(Finding("unread", unread.path, 0, "", unread.why), unread.path, exemptions)
     return made.report(whole=True)
 
 
@@ -141,7 +146,8 @@ class _Made:
         """Read one staged content."""
         self.files += 1
         before = len(self.unread)
-        for seen in self.scanned(one.path, one):
+        scan = None if one.data is None else files.scan_bytes(one.data, one.path)
+        for seen in self.noted(one, scan):
             found = Finding(seen.kind, one.path, seen.line, seen.key, seen.detail)
             self.tell(found, one.path, exemptions)
         for unread in self.unread[before:]:
@@ -150,20 +156,15 @@ class _Made:
                     Finding("unread", unread.path, 0, "", unread.why), unread.path, exemptions
                 )
 
-    def scanned(self, path: str, one: Version) -> tuple[Seen, ...]:
+    def noted(self, one: Version, scan: Scanned | None) -> tuple[Seen, ...]:
         """Return what a content of Git holds; note why it was not read."""
-        if one.data is None:
-            why = (
-                "this clone does not have it"
-                if one.missing
-                else f"larger than {files.MOST >> 20} MB"
-            )
-            self.unread.append(Unread(path, why, failing=True))
-            return ()
-        found = files.scan_bytes(one.data, path)
-        if found.unread:
-            self.unread.append(Unread(path, found.unread, found.failing))
-        return found.seen
+        if scan is None:
+            why = "this clone does not have it"
+            why = why if one.missing else f"larger than {files.MOST >> 20} MB"
+            scan = Scanned(unread=why, failing=True)
+        if scan.unread:
+            self.unread.append(Unread(one.path, scan.unread, scan.failing))
+        return scan.seen
 
     def _unread(
         self, shown: str, why: str, exemptions: Exemptions, path: Path, *, failing: bool

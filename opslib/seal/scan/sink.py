@@ -60,9 +60,12 @@ class Sink:
         self.seen: list[Seen] = []
         self._lines: dict[int, list[str]] = {}
         self.full = False
+        self.count = 0
+        """How often a value was told, also one that was known."""
 
     def add(self, kind: str, line: int, key: str, value: str, detail: str = "") -> None:
         """Note a value; ``line`` is 0-based."""
+        self.count += 1
         if len(self.seen) >= MOST_SEEN:
             self.full = True
             return
@@ -78,6 +81,8 @@ def joined(pointer: str, name: str) -> str:
 
     https://www.rfc-editor.org/rfc/rfc6901
     """
+    if len(name) < 16 and name.isidentifier() and name.isascii():
+        return f"{pointer}/{name}"
     if len(name) > 120 or (len(name) > 15 and looks.drawn(name) and not looks.path(name)):
         name = "(…)"
     name = _CLEAN.sub("?", name).replace("~", "~0").replace("/", "~1")

@@ -49,16 +49,33 @@ _FENCE = re.compile(
     r"^[ \t]*(?:```|~~~)[ \t]*(?P<lang>[\w+-]*)[^\n]*\n(?P<body>.*?)^[ \t]*(?:```|~~~)",
     re.MULTILINE | re.DOTALL,
 )
-_MULTIPART = re.compile(r"^Content-Type: multipart/", re.MULTILINE | re.IGNORECASE)
+_USERS = "/chpasswd/list"
+
+
+_CLEAN: dict[tuple[str, str, int, int, bool], None] = {}
+"""Short texts that hold nothing, as they were read: versions of a file share most of theirs."""
+_MOST_CLEAN = 50_000
 
 
 def read(text: str, place: Place, sink: Sink) -> None:
     """Read a text and note what it holds in the open."""
     if place.depth > MOST_DEPTH or place.coded > MOST_CODED or not text.strip():
         return
-    if not place.depth and _LOCALE.search(place.hint):
-        place = replace(place, translated=True)
-    _Reader(text, place, sink).run()
+    if not place.depth:
+        translated = _LOCALE.search(place.hint) is not None
+        _Reader(text, replace(place, translated=translated), sink).run()
+        return
+    users = place.pointer.endswith(_USERS)
+    known = (text, place.hint, place.depth, place.coded * 2 + users, place.translated)
+    if len(text) > 2000:
+        _Reader(text, place, sink).run()
+    elif known not in _CLEAN:
+        before = sink.count
+        _Reader(text, place, sink).run()
+        if sink.count == before:
+            if len(_CLEAN) >= _MOST_CLEAN:
+                _CLEAN.clear()
+            _CLEAN[known] = None
 
 
 def extension(name: str) -> str:
@@ -235,11 +252,11 @@ class _Reader:
             yield from tables.delimited(text, "|", strict=True)
         if "<td" in text:
             yield from tables.html(text)
-        if kind in {"out", "txt", "log", "list"} or (dialect is Dialect.PROSE and self.place.depth):
+        if kind in {"out", "txt", "log", "list"}:
             yield from tables.aligned(text)
         if kind == "pgpass":
             yield from lines.pgpass(text)
-        if self.place.hint == "list" or self.place.pointer.endswith("/chpasswd/list"):
+        if self.place.pointer.endswith(_USERS):
             yield from lines.user_lines(text)
 
     def _fences(self, dialect: Dialect) -> Iterator[tuple[int, int]]:

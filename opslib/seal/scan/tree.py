@@ -9,7 +9,6 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Iterator
-from dataclasses import dataclass, field
 from typing import Any
 
 import yaml
@@ -19,11 +18,15 @@ MOST_NODES = 2_000_000
 MOST_DEPTH = 100
 
 
+_NO_PAIRS: list[tuple[Node, Node]] = []
+_NO_ITEMS: list[Node] = []
+"""Shared by all texts, and never added to."""
+
+
 class Unparsed(Exception):
     """A text is no document of this form; it stays inside this package."""
 
 
-@dataclass(eq=False, slots=True)
 class Node:
     """One value: ``form`` is "map", "list" or "text"; ``line`` is 0-based.
 
@@ -31,14 +34,28 @@ class Node:
     ``tag``: a tag of the file's own (!secret, !Ref), "" without.
     """
 
-    form: str
-    line: int
-    text: str = ""
-    pairs: list[tuple[Node, Node]] = field(default_factory=list)
-    items: list[Node] = field(default_factory=list)
-    plain: bool = False
-    block: bool = False
-    tag: str = ""
+    __slots__ = ("block", "form", "items", "line", "pairs", "plain", "tag", "text")
+
+    def __init__(
+        self,
+        form: str,
+        line: int,
+        text: str = "",
+        *,
+        plain: bool = False,
+        block: bool = False,
+        tag: str = "",
+    ) -> None:
+        self.form = form
+        self.line = line
+        self.text = text
+        self.plain = plain
+        self.block = block
+        self.tag = tag
+        if form == "text":
+            self.pairs, self.items = _NO_PAIRS, _NO_ITEMS
+        else:
+            self.pairs, self.items = [], []
 
     @property
     def held(self) -> dict[str, Node]:
@@ -82,42 +99,44 @@ class _Builder:
         root: Node | None = None
         stack: list[Node] = []
         for event in self.events:
-            if isinstance(event, ev.DocumentEndEvent):
+            what = type(event)
+            if what is ev.DocumentEndEvent:
                 break
-            if isinstance(event, ev.SequenceEndEvent | ev.MappingEndEvent):
+            if what is ev.MappingEndEvent:
                 _even(stack.pop())
                 continue
-            node = self._node(event, anchors)
+            if what is ev.SequenceEndEvent:
+                stack.pop()
+                continue
+            self.count += 1
+            if what is ev.AliasEvent:
+                node = anchors.get(event.anchor) or Node("text", event.start_mark.line)
+            else:
+                node = _node(what, event)
+                if event.anchor:
+                    anchors[event.anchor] = node
             if stack:
                 stack[-1].items.append(node)
             else:
                 root = node
-            if node.form != "text" and not isinstance(event, ev.AliasEvent):
+            if what is ev.MappingStartEvent or what is ev.SequenceStartEvent:
                 stack.append(node)
-                if len(stack) > MOST_DEPTH:
-                    raise Unparsed("depth")
+                if len(stack) > MOST_DEPTH or self.count > MOST_NODES:
+                    raise Unparsed("size")
         return root or Node("text", 0)
 
-    def _node(self, event: Any, anchors: dict[str, Node]) -> Node:
-        self.count += 1
-        if self.count > MOST_NODES:
-            raise Unparsed("size")
-        if isinstance(event, ev.AliasEvent):
-            return anchors.get(event.anchor) or Node("text", int(event.start_mark.line))
-        line = int(event.start_mark.line)
-        tag = event.tag or ""
-        own = tag if tag.startswith("!") and len(tag) > 1 else ""
-        if isinstance(event, ev.ScalarEvent):
-            style = event.style
-            made = Node(
-                "text", line, event.value, plain=not style, block=style in {"|", ">"}, tag=own
-            )
-        else:
-            form = "list" if isinstance(event, ev.SequenceStartEvent) else "map"
-            made = Node(form, line, tag=own)
-        if event.anchor:
-            anchors[event.anchor] = made
-        return made
+
+def _node(what: type, event: Any) -> Node:
+    tag = event.tag
+    own = tag if tag and tag[0] == "!" and len(tag) > 1 else ""
+    line = event.start_mark.line
+    if what is ev.ScalarEvent:
+        style = event.style
+        return Node("text", line, event.value, plain=not style, block=style in _BLOCK, tag=own)
+    return Node("list" if what is ev.SequenceStartEvent else "map", line, tag=own)
+
+
+_BLOCK = frozenset({"|", ">"})
 
 
 def _even(node: Node) -> None:

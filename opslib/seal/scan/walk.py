@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import re
 from collections.abc import Callable, Iterator
 
@@ -38,6 +39,8 @@ _TERRAFORM = {
 
 
 _WORTH = re.compile(r"[=:]|\s-|[A-Za-z0-9+/_-]{16}|(?i:identified|machine|echo|htpasswd)|\n")
+
+_DIGEST = re.compile(r"(?:[\w./:-]+@)?(?:sha256:)?[0-9a-f]{32,128}")
 
 
 class TooLarge(Exception):
@@ -79,7 +82,7 @@ class Walk:
         kind = node.word("kind") if "kind" in held else kind
         done = self._special(node, held, pointer, kind)
         pair = self._pair(held, pointer)
-        holder = bool(_HOLDERS.search(snake_case(name))) if name else False
+        holder = bool(name) and _holds(name)
         item_kind = kind.removesuffix("List") if kind.endswith("List") and kind != "List" else ""
         for key, value in node.pairs:
             word = key.text
@@ -298,8 +301,9 @@ class Walk:
         return not (self.place.translated and text.isalpha())
 
     def _content(self, node: Node, pointer: str, name: str) -> None:
-        if len(node.text) >= 8 and _WORTH.search(node.text):
-            self.embed(node.text, self._place(node, pointer, name))
+        text = node.text
+        if len(text) >= 8 and _WORTH.search(text) and not _DIGEST.fullmatch(text):
+            self.embed(text, self._place(node, pointer, name))
 
     def _shapes(self, text: str, line: int, pointer: str, name: str) -> None:
         for one in shapes.shapes(text):
@@ -315,6 +319,12 @@ class Walk:
 
     def _add(self, kind: str, node: Node, pointer: str, detail: str = "") -> None:
         self.sink.add(kind, self.place.at(node.line), pointer, node.text.strip(), detail)
+
+
+@functools.lru_cache(maxsize=16_384)
+def _holds(name: str) -> bool:
+    """Tell a mapping whose values are secrets by what it is called: passwords, apiKeys."""
+    return _HOLDERS.search(snake_case(name)) is not None
 
 
 def _entries(node: Node) -> Iterator[tuple[Node, Node]]:
