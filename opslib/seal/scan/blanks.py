@@ -22,10 +22,10 @@ _REFERENCE = re.compile(
     re.IGNORECASE,
 )
 _TEMPLATES = (
-    re.compile(r"\$\{\{.*?\}\}", re.DOTALL),
-    re.compile(r"\{\{.*?\}\}", re.DOTALL),
-    re.compile(r"\{%.*?%\}", re.DOTALL),
-    re.compile(r"<%.*?%>", re.DOTALL),
+    re.compile(r"\$\{\{.{0,2000}?\}\}", re.DOTALL),
+    re.compile(r"\{\{.{0,2000}?\}\}", re.DOTALL),
+    re.compile(r"\{%.{0,2000}?%\}", re.DOTALL),
+    re.compile(r"<%.{0,2000}?%>", re.DOTALL),
     re.compile(r"\$\{[^{}]*\}"),
     re.compile(r"\$\([^()]*\)"),
     re.compile(r"#\{[^{}]*\}"),
@@ -114,12 +114,18 @@ def placeholder(text: str) -> bool:
     """Tell a placeholder by its words: change-me, YOUR_TOKEN_HERE, AKIAIOSFODNN7EXAMPLE."""
     if len(text) > 200:
         return False
+    return _stands_for(text) or _of_words(text)
+
+
+def _stands_for(text: str) -> bool:
     if re.fullmatch(r"[\u2039\u00ab\[(<].*[\u203a\u00bb\])>]", text):
         return True
     if re.search(r"EXAMPLE(?:KEY)?$|^EXAMPLE|REDACTED|CHANGE_?ME|REPLACE_?ME|PLACEHOLDER", text):
         return True
-    if re.search(r"[xX*•]{6,}", text) and len(set(text)) < 12:
-        return True
+    return re.search(r"[xX*•]{6,}", text) is not None and len(set(text)) < 12
+
+
+def _of_words(text: str) -> bool:
     words = [word.lower() for word in _SPLIT.findall(text)]
     letters = [word for word in words if not word.isdigit()]
     if not letters or sum(map(len, letters)) < len(text.strip()) * 0.5:
@@ -129,44 +135,6 @@ def placeholder(text: str) -> bool:
         return False
     odd = [word for word in letters if word not in _STRONG | _WEAK and set(word) != {"x"}]
     return not odd or (len(odd) <= len(letters) // 2 and looks.wordlike(text))
-
-
-def reference(text: str) -> bool:
-    """Tell a reference to where the secret is kept."""
-    return _REFERENCE.match(text) is not None
-
-
-def masked(text: str) -> bool:
-    """Tell asterisks, x and dots that stand for a value."""
-    return _RUN.fullmatch(text) is not None
-
-
-def generic(text: str) -> bool:
-    """Tell the words that name what is meant, instead of being it: "password", "string"."""
-    return text.strip().lower() in _GENERIC
-
-
-def placeholder(text: str) -> bool:
-    """Tell a placeholder by its words: change-me, YOUR_TOKEN_HERE, AKIAIOSFODNN7EXAMPLE."""
-    if len(text) > 200:
-        return False
-    if re.fullmatch(r"[\u2039\u00ab\[(<].*[\u203a\u00bb\])>]", text):
-        return True
-    if re.search(r"EXAMPLE(?:KEY)?$|^EXAMPLE|REDACTED|CHANGE_?ME|REPLACE_?ME|PLACEHOLDER", text):
-        return True
-    if re.search(r"[xX*•]{6,}", text) and len(set(text)) < 12:
-        return True
-    words = [word.lower() for word in _SPLIT.findall(text)]
-    letters = [word for word in words if not word.isdigit()]
-    if not letters or sum(map(len, letters)) < len(text.strip()) * 0.5:
-        return False
-    strong = [word for word in letters if word in _STRONG or re.fullmatch("x{3,}", word)]
-    if not strong:
-        return False
-    odd = [
-        word for word in letters if word not in _STRONG and word not in _WEAK and set(word) != {"x"}
-    ]
-    return not odd or (len(letters) >= 3 and len(odd) <= len(letters) // 2)
 
 
 def templated(text: str) -> bool:

@@ -11,7 +11,6 @@ from pathlib import Path
 
 from opslib.core.clock import now
 from opslib.core.errors import InputError
-from opslib.core.memory import uncollected
 from opslib.core.progress import SILENT, Progress
 from opslib.seal.scan import crew, exempt, files
 from opslib.seal.scan.exempt import Exemptions
@@ -39,7 +38,7 @@ class Options:
 
 def tree(
     paths: Sequence[Path], options: Options = Options(), progress: Progress = SILENT
-) -> Report:  # noqa: B008
+) -> Report:
     """Scan files and folders as they are now; in a work tree, what Git tracks or would track.
 
     Raises InputError for a path that is not there, and for a file of exceptions that is not
@@ -58,7 +57,7 @@ def tree(
     return made.report(whole=whole)
 
 
-def staged(folder: Path, options: Options = Options(), progress: Progress = SILENT) -> Report:  # noqa: B008
+def staged(folder: Path, options: Options = Options(), progress: Progress = SILENT) -> Report:
     """Scan the files that are staged and differ from HEAD, whole, as they are staged."""
     repository = _need(folder)
     made = _Made(options)
@@ -69,7 +68,7 @@ def staged(folder: Path, options: Options = Options(), progress: Progress = SILE
     return made.report(whole=False)
 
 
-def history(folder: Path, options: Options = Options(), progress: Progress = SILENT) -> Report:  # noqa: B008
+def history(folder: Path, options: Options = Options(), progress: Progress = SILENT) -> Report:
     """Scan every content that any branch, tag or stash ever had, each once, and the messages."""
     repository = _need(folder)
     made = _Made(options)
@@ -122,7 +121,7 @@ class _Made:
         return self._exemptions.setdefault(found.folder, found)
 
     def file(self, shown: str, path: Path, exemptions: Exemptions) -> None:
-        """Read one file of a folder. A link is not followed: what it points to is read where it is."""
+        """Read one file of a folder; a link is not followed: its target is read where it is."""
         self.files += 1
         try:
             if path.is_symlink():
@@ -241,7 +240,8 @@ def _listed(start: Path, repository: Repository | None, made: _Made) -> Iterator
         count = repository.ignored(start) if names is not None else 0
         if count:
             made.notes.append(
-                f"{start}: {count} files and folders that Git ignores were not looked at (--ignored does)"
+                f"{start}: {count} files and folders that Git ignores were not looked at"
+                " (--ignored does)"
             )
     if names is None:
         yield from _walked(start, made)

@@ -10,7 +10,7 @@ import sys
 from collections import deque
 from collections.abc import Iterable, Iterator
 from contextlib import ExitStack, suppress
-from typing import IO, Any
+from typing import IO, Any, Self
 
 from opslib.core.errors import OpslibError
 from opslib.core.proc import end_group
@@ -61,7 +61,7 @@ class _Hand:
             start_new_session=True,
         )
 
-    def __enter__(self) -> _Hand:
+    def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *_: object) -> None:

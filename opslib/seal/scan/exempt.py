@@ -43,7 +43,7 @@ class Exemption:
     where: str
 
     def fits(self, path: str, key: str) -> bool:
-        """Tell whether a finding is meant; ``path`` is from the folder of the file of exceptions."""
+        """Tell whether a finding is meant; ``path`` is from the folder of scan.yaml."""
         if not _glob(self.path).fullmatch(path):
             return False
         return fnmatchcase(key, self.key) or fnmatchcase(key.rpartition("/")[2], self.key)

@@ -68,7 +68,7 @@ def scan_bytes(data: bytes, path: str) -> Scanned:
     """Read one file; ``path`` hints at its form. Never raises for what a file holds."""
     if len(data) > MOST:
         return Scanned(unread=f"larger than {MOST >> 20} MB", failing=True)
-    if not data or not _WORTH.search(data) and not _odd(data):
+    if not data or (not _WORTH.search(data) and not _odd(data)):
         return Scanned()
     sink = Sink()
     text = _text(data)

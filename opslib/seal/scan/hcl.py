@@ -25,9 +25,19 @@ _KEEPS = re.compile(
     r"|secretsmanager|_secret(?:_v1)?$"
 )
 _KEPT = frozenset(
-    "data string_data binary_data value secret_string secret_data plaintext_value data_json secret_data_wo".split()
+    [
+        "data",
+        "string_data",
+        "binary_data",
+        "value",
+        "secret_string",
+        "secret_data",
+        "plaintext_value",
+        "data_json",
+        "secret_data_wo",
+    ]
 )
-_HANDED = frozenset("default value".split())
+_HANDED = frozenset(["default", "value"])
 _Embed = Callable[[str, Place], None]
 
 
@@ -167,7 +177,7 @@ class _Reader:
 
 
 def _refers(text: str) -> bool:
-    return lines._names_itself(text) or blanks.templated(text)
+    return lines.names_itself(text) or blanks.templated(text)
 
 
 def _without_comment(row: str) -> str:

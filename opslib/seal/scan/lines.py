@@ -235,14 +235,14 @@ def _quoted(text: str, dialect: Dialect) -> Iterator[Hit]:
             continue
         if op in {"==", "===", "!=", "!=="} and not looks.drawn(value):
             continue
-        if dialect is Dialect.CODE and _names_itself(value):
+        if dialect is Dialect.CODE and names_itself(value):
             continue
         if _serious(tell, value, dialect):
             at = found.end()
             yield Hit(found.start("value"), "credential", name, value)
 
 
-def _names_itself(value: str) -> bool:
+def names_itself(value: str) -> bool:
     """Tell the name of a field or variable, in a program, from a value."""
     named = re.fullmatch(r"[A-Za-z_][\w.:\[\]-]*", value) and telling(value)
     return bool(named) and looks.wordlike(value)
@@ -258,9 +258,8 @@ def _rows(text: str, dialect: Dialect) -> Iterator[Hit]:
         bare = value.strip("\"'`")
         if value[:1] in "\"'`" and value[-1:] != value[:1]:
             bare = value[1:].partition(value[0])[0]
-        elif looks.expression(value) and value[:1] not in "\"'":
-            if not any(True for _ in blanks.defaults(value)):
-                continue
+        elif _computed(value):
+            continue
         if op.isspace() and not (dialect is Dialect.SETTINGS and looks.drawn(bare)):
             continue
         if dialect is Dialect.PROSE and not _in_prose(tell, bare):
@@ -274,9 +273,16 @@ def _loose(text: str) -> Iterator[Hit]:
     for found in _LOOSE.finditer(text):
         tell = telling(found["name"])
         value = found["value"].rstrip(".:")
-        if tell and _in_prose(tell, value) and not looks.expression(value):
-            if _serious(tell, value, Dialect.PROSE):
-                yield Hit(found.start("value"), "credential", found["name"], value)
+        likely = tell and _in_prose(tell, value) and not looks.expression(value)
+        if likely and _serious(tell, value, Dialect.PROSE):
+            yield Hit(found.start("value"), "credential", found["name"], value)
+
+
+def _computed(value: str) -> bool:
+    """Tell an expression that stands without quotes, and hands out no literal of its own."""
+    if value[:1] in "\"'" or not looks.expression(value):
+        return False
+    return not any(True for _ in blanks.defaults(value))
 
 
 def _in_prose(tell: Telling, value: str) -> bool:
@@ -289,7 +295,7 @@ def _pairs(text: str, dialect: Dialect) -> Iterator[Hit]:
     for found in _PAIR.finditer(text):
         tell = telling(found["name"])
         value = found["value"].rstrip(".:")
-        if not tell or looks.expression(value) or _names_itself(value):
+        if not tell or looks.expression(value) or names_itself(value):
             continue
         if found["value"].endswith("..") or text.startswith("\u2026", found.end()):
             continue  # a manual cut it off
@@ -313,7 +319,7 @@ def _options(text: str) -> Iterator[Hit]:
         value = found["value"] or found["next"]
         if tell < Telling.COMPOUND and not looks.drawn(value):
             continue
-        if not tell or value.startswith("-") or looks.expression(value) or _names_itself(value):
+        if not tell or value.startswith("-") or looks.expression(value) or names_itself(value):
             continue
         if (
             not found["open"]
@@ -328,7 +334,7 @@ def _options(text: str) -> Iterator[Hit]:
 
 
 def _serious(tell: Telling, value: str, dialect: Dialect) -> bool:
-    if dialect is not Dialect.SETTINGS and tell is Telling.PASSWORD and _names_itself(value):
+    if dialect is not Dialect.SETTINGS and tell is Telling.PASSWORD and names_itself(value):
         return False
     return judge.serious(tell, value)
 

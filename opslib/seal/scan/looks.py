@@ -7,13 +7,14 @@ import re
 
 _BIGRAMS = frozenset(
     """th he in er an re nd on en at ou ed ha to or it is hi es ng st ar te se me sa al le ve nt de
-    ti of ea ro ri io ic ne co ra ll si li ch ma ce om ta as el us ss ec la ca et pr no tr ns il ho
-    ot di ac ur lo em rs pe ct po un ge mo wi id tu ol ut ad ul ag ee so be ir im ow tt fo sh wh op
-    su ap ff ai ay bl bo br bu cl cr cu da do dr du ef ei ep ev ex fa fe fi fl fr ga gi gr gu he if
-    ig ie ia iv ke ki ld lu ly mb mi mp mm nc ni nn nu ob od oo os ov ow pa ph pi pl pp pu qu rc rd
-    rk rm rn rr rt ru ry sc sm sp sw ts tw ty ub ue ug um up va vi vo wa we wo wr ye yp kn ks ck cc
-    am ab au av aw ba bi by cy eb eg eq ey gh go gl gn gs gy hr ib if jo ju kr ku lt ls lk my mu na
-    ny oa oc og oi oy rg rp rv sk sl sq sy tc tl tp ua uc ud ui vs ws xp xt yo yt zo ze az lb""".split()
+    ti of ea ro ri io ic ne co ra ll si li ch ma ce om ta as el us ss ec la ca et pr no tr ns il
+    ho ot di ac ur lo em rs pe ct po un ge mo wi id tu ol ut ad ul ag ee so be ir im ow tt fo sh
+    wh op su ap ff ai ay bl bo br bu cl cr cu da do dr du ef ei ep ev ex fa fe fi fl fr ga gi gr
+    gu he if ig ie ia iv ke ki ld lu ly mb mi mp mm nc ni nn nu ob od oo os ov ow pa ph pi pl pp
+    pu qu rc rd rk rm rn rr rt ru ry sc sm sp sw ts tw ty ub ue ug um up va vi vo wa we wo wr ye
+    yp kn ks ck cc am ab au av aw ba bi by cy eb eg eq ey gh go gl gn gs gy hr ib if jo ju kr ku
+    lt ls lk my mu na ny oa oc og oi oy rg rp rv sk sl sq sy tc tl tp ua uc ud ui vs ws xp xt yo
+    yt zo ze az lb""".split()
 )
 _WORD = re.compile(r"[A-Za-z]+")
 _SEPARATORS = re.compile(r"[-_./:,@+ ]+")
@@ -105,7 +106,7 @@ def prose(text: str) -> bool:
         return False
     if any(drawn(word.strip(".,;:!?\"'()")) for word in words):
         return len(words) > 6
-    plain = all(re.fullmatch(r"[\w'’()/\",;:.!?&#*<>\[\]-]+", word) for word in words)
+    plain = all(re.fullmatch(r"[\w'\u2019()/\",;:.!?&#*<>\[\]-]+", word) for word in words)
     label = text[0].isupper() or not text[0].isascii() or text[-1] in ".?!:…"
     return (plain and label) or len(words) > 8 or bool(_STOP.search(text))
 

@@ -120,7 +120,16 @@ class _Notebook:
         outer = self.place
         lines = tuple(outer.at(row) for row in rows)
         self.embed(
-            text, Place(name, pointer, outer.line, True, lines, outer.depth + 1, outer.coded)
+            text,
+            Place(
+                name,
+                pointer,
+                outer.line,
+                flat=True,
+                rows=lines,
+                depth=outer.depth + 1,
+                coded=outer.coded,
+            ),
         )
 
 
@@ -147,7 +156,7 @@ def _magic(text: str) -> str:
     if word in {"html", "markdown", "sql"}:
         return f"source.{word}"
     if word == "writefile":
-        return text.split("\n", 1)[0].split()[-1]
+        return text.split("\n", 1)[0].rsplit(maxsplit=1)[-1]
     return "source.py"
 
 

@@ -1,9 +1,10 @@
-"""YAML that no parser takes: the templates of charts, conflicts, tabs. Read by what is left of it."""
+"""YAML that no parser takes: charts, conflicts, tabs; read by what is left of it."""
 
 from __future__ import annotations
 
 import re
 from collections.abc import Iterator
+from itertools import pairwise
 
 from opslib.seal.scan import tree
 from opslib.seal.scan.tree import Node
@@ -11,8 +12,8 @@ from opslib.seal.scan.tree import Node
 _CONTROL = re.compile(
     r"^[ \t]*(?:\{\{-?[^{}]*-?\}\}[ \t]*)+$|^[ \t]*\{%[^{}]*%\}[ \t]*$", re.MULTILINE
 )
-_REMARK = re.compile(r"\{\{-?\s*/\*.*?\*/\s*-?\}\}|\{#.*?#\}", re.DOTALL)
-_EXPRESSION = re.compile(r"\$?\{\{.*?\}\}|<%.*?%>|\{%.*?%\}", re.DOTALL)
+_REMARK = re.compile(r"\{\{-?\s{0,9}/\*.{0,4000}?\*/\s{0,9}-?\}\}|\{#.{0,4000}?#\}", re.DOTALL)
+_EXPRESSION = re.compile(r"\$?\{\{.{0,2000}?\}\}|<%.{0,2000}?%>|\{%.{0,2000}?%\}", re.DOTALL)
 _MARK = re.compile(r"__TPL_(\d+)__")
 _KEY = re.compile(
     r"^(?P<indent>[ \t]*)(?P<dash>(?:-[ \t]+)*)(?P<key>\"(?:\\.|[^\"\\])*\"|'[^']*'|[\w.$/@(){}<>-][^\s:#\"']*)[ \t]*:(?:[ \t]+(?P<value>.*))?$"
@@ -61,7 +62,7 @@ def read(text: str) -> list[Node]:
     """Read whatever looks like keys and values by the indentation of its lines; never fails."""
     rows = text.replace("\t", "    ").split("\n")
     starts = [0, *(n + 1 for n, row in enumerate(rows) if re.match(r"---(?:\s|$)", row)), len(rows)]
-    return [_document(rows, start, end) for start, end in zip(starts, starts[1:], strict=False)]
+    return [_document(rows, start, end) for start, end in pairwise(starts)]
 
 
 def _document(rows: list[str], start: int, end: int) -> Node:
@@ -115,7 +116,9 @@ def _value(rows: list[str], number: int, end: int, indent: int, text: str) -> tu
     if re.fullmatch(r"[|>][-+\d]*", text):
         block = list(_block(rows, number + 1, end, indent))
         return Node("text", number, "\n".join(block), block=True), number + len(block)
-    if not text or text.startswith(("#", "&", "{{- ", "{{-")) and text.endswith("}}") and not text:
+    if not text or (
+        text.startswith(("#", "&", "{{- ", "{{-")) and text.endswith("}}") and not text
+    ):
         return Node("map", number), number
     return Node("text", number, _bare(text), plain=text[:1] not in "\"'"), number
 

@@ -107,7 +107,7 @@ def _result(one: Finding, names: list[str]) -> dict[str, Any]:
 
 
 def _place(one: Finding) -> str:
-    return hashlib.sha256("\0".join((one.path, one.key, one.kind)).encode()).hexdigest()[:32]
+    return hashlib.sha256(f"{one.path}\0{one.key}\0{one.kind}".encode()).hexdigest()[:32]
 
 
 def _uri(path: str) -> str:

@@ -210,21 +210,10 @@ _AUTH = re.compile(
 
 
 _RUN = re.compile(r"[A-Za-z0-9_+/=.~:-]{15}|://|-----|uthorization|UTHORIZATION|PuTTY")
-_COMMON = frozenset({"bot", "pat", "-us"})
-_SOME = re.compile(
-    "|".join(
-        [
-            *(
-                re.escape(word)
-                for words, _, _ in _TOKENS
-                for word in words
-                if len(word) > 2 and word not in _COMMON
-            ),
-            r"[sb]\.[A-Za-z0-9]{24}|SK[0-9a-f]{8}|[0-9a-f]{32}-us|hf_|SG\.|sk-[A-Za-z0-9-]{20}|dp\."
-            r"|sq0|fm[12]|:AA[A-Za-z0-9_-]{33}|oy2[a-z0-9]{20}|Q~|EAA[A-Za-z0-9]{60}|r8_|pat[A-Za-z0-9]{14}\.|K10[0-9a-f]{20}",
-        ]
-    )
-)
+_COMMON = frozenset({"bot", "pat", r"\-us"})
+_SHORT = r"[sb]\.[A-Za-z0-9]{24}|SK[0-9a-f]{8}|[0-9a-f]{32}-us|sk-[A-Za-z0-9-]{20}|Q~|pat[A-Za-z0-9]{14}\.|:AA[A-Za-z0-9_-]{33}"
+_LONG = [re.escape(word) for words, _, _ in _TOKENS for word in words if len(word) > 2]
+_SOME = re.compile("|".join([*(word for word in _LONG if word not in _COMMON), _SHORT]))
 """Whether any token may be in a text: asked before each form is."""
 
 
@@ -232,7 +221,7 @@ def shapes(text: str) -> Iterator[Shape]:
     """Find tokens, private keys and URLs with passwords in a text."""
     if not _RUN.search(text):
         return
-    if "-----BEGIN " in text or "PuTTY-User" in text:
+    if "-----BEGIN" in text or "PuTTY-User" in text:
         yield from private_keys(text)
     if _SOME.search(text):
         yield from _tokens(text)
@@ -331,28 +320,31 @@ def basic(text: str) -> bool:
     return len(password) > 2 and not blanks.blank(password)
 
 
+_MARKS = (
+    (b"\xfe\xed\xfe\xed", "Java key store"),
+    (b"\xce\xce\xce\xce", "Java key store"),
+    (b"openssh-key-v1\0", "OpenSSH private key"),
+)
+
+
 def der(data: bytes) -> str:
     """Tell a private key or key store in DER by its outermost fields; "" for anything else.
 
     PKCS#8 and PKCS#1: https://www.rfc-editor.org/rfc/rfc5958 , https://www.rfc-editor.org/rfc/rfc8017#appendix-A.1.2
     """
-    if data.startswith((b"\xfe\xed\xfe\xed", b"\xce\xce\xce\xce")):
-        return "Java key store"
-    if data.startswith(b"openssh-key-v1\0"):
-        return "OpenSSH private key"
-    if len(data) < 40 or data[0] != 0x30:
-        return ""
-    length, at = _length(data, 1)
+    for mark, name in _MARKS:
+        if data.startswith(mark):
+            return name
+    length, at = _length(data, 1) if len(data) >= 40 and data[0] == 0x30 else (0, 0)
     if not 30 <= length <= len(data) - at or len(data) - at - length > 16:
         return ""
-    head = data[at : at + 3]
+    head, after = data[at : at + 3], data[at + 3]
     if head == b"\x02\x01\x03":
         return "PKCS#12 key store"
-    if head == b"\x02\x01\x00" and data[at + 3] in {0x30, 0x02}:
-        return "private key in DER"
-    if head == b"\x02\x01\x01" and data[at + 3] in {0x04, 0x30}:
-        return "private key in DER"
-    return ""
+    private = (head == b"\x02\x01\x00" and after in {0x30, 0x02}) or (
+        head == b"\x02\x01\x01" and after in {0x04, 0x30}
+    )
+    return "private key in DER" if private else ""
 
 
 def _length(data: bytes, at: int) -> tuple[int, int]:

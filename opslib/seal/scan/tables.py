@@ -1,4 +1,4 @@
-"""Tables: columns and rows whose headings say that they are secret, in CSV, Markdown, HTML, text."""
+"""Tables whose headings say that a column or row is secret: CSV, Markdown, HTML, aligned text."""
 
 from __future__ import annotations
 

@@ -18,8 +18,8 @@ MOST_CODED = 3
 """Levels of base64; two must be found, and a Secret may hold a file that has two."""
 _CODE = frozenset(
     """py pyi js mjs cjs jsx ts tsx go java kt kts scala groovy gradle rb rs c h cc cpp hpp cs fs
-    swift php pl pm lua r jl dart m mm ex exs erl clj hs vue svelte sol proto css scss less ps1 psm1
-    jenkinsfile vb bas pas coffee cue jsonnet libsonnet bzl star nix dhall rego""".split()
+    swift php pl pm lua r jl dart m mm ex exs erl clj hs vue svelte sol proto css scss less ps1
+    psm1 jenkinsfile vb bas pas coffee cue jsonnet libsonnet bzl star nix dhall rego""".split()
 )
 _SETTINGS = frozenset(
     """env ini properties conf cfg cnf toml sh bash zsh ksh fish bat cmd dockerfile containerfile
@@ -27,14 +27,15 @@ _SETTINGS = frozenset(
     htpasswd prefs tfrc terraformrc ovpn sql xml csproj plist nuspec""".split()
 )
 _PROSE = frozenset(
-    "md markdown rst txt adoc asciidoc log out html htm tex diff patch csv tsv org".split()
+    """md markdown rst txt adoc asciidoc log out html htm tex diff patch csv tsv org""".split()
 )
-_MARKUP = frozenset("md markdown rst adoc asciidoc html htm tex diff patch csv tsv org".split())
-_YAML = frozenset("yaml yml eyaml kubeconfig gotmpl sls".split())
+_MARKUP = frozenset("""md markdown rst adoc asciidoc html htm tex diff patch csv tsv org""".split())
+_YAML = frozenset(["yaml", "yml", "eyaml", "kubeconfig", "gotmpl", "sls"])
 _JSON = frozenset(
-    "json tfstate ipynb jsonc json5 jsonl ndjson webmanifest geojson dockercfg dockerconfigjson backup".split()
+    """json tfstate ipynb jsonc json5 jsonl ndjson webmanifest geojson dockercfg dockerconfigjson
+    backup""".split()
 )
-_HCL = frozenset("tf tfvars hcl tofu nomad pkr".split())
+_HCL = frozenset(["tf", "tfvars", "hcl", "tofu", "nomad", "pkr"])
 _LOCALE = re.compile(
     r"(?:^|/)(?:i18n|l10n|locales?|lang(?:uages?)?|translations?|messages?)(?:/|[._-])|messages_\w\w\.",
     re.IGNORECASE,
@@ -43,7 +44,7 @@ _KEY_LINE = re.compile(r"[ \t-]*[\"']?[\w.$/ -]{1,80}[\"']?:(?:\s|$)|---")
 _MANIFEST = re.compile(r"^[ \t-]*[\"']?(?:apiVersion|kind)[\"']?: ?\S", re.MULTILINE)
 _SETTING_LINE = re.compile(r"^\s*(?:export\s+)?[A-Za-z_][\w.\-]*\s*=", re.MULTILINE)
 _COMMENT = re.compile(
-    r"(?:^|[ \t])#(?P<text>[^\n]*)|\{\{-?\s*/\*(?P<long>.*?)\*/", re.MULTILINE | re.DOTALL
+    r"(?:^|[ \t])#(?P<text>[^\n]*)|\{\{-?\s*/\*(?P<long>.{0,4000}?)\*/", re.MULTILINE | re.DOTALL
 )
 _FENCE = re.compile(
     r"^[ \t]*(?:```|~~~)[ \t]*(?P<lang>[\w+-]*)[^\n]*\n(?P<body>.*?)^[ \t]*(?:```|~~~)",
@@ -129,7 +130,7 @@ class _Reader:
             self._remarks()
             self._coded(self.text, self._spans(self.text))
             return
-        self._by_lines(self._dialect())
+        self.by_lines(self._dialect())
 
     def _embed(self, text: str, place: Place) -> None:
         read(text, place, self.sink)
@@ -163,12 +164,13 @@ class _Reader:
         text, kind = self.text, self.extension
         if kind in _YAML:
             return True
-        if kind in _CODE | _HCL | _MARKUP or not text.strip():
+        if kind in _CODE | _HCL | _MARKUP:
             return False
-        if text.startswith("#cloud-config") or _MANIFEST.search(text):
-            return True
-        if kind in _SETTINGS:
-            return False
+        known = text.startswith("#cloud-config") or _MANIFEST.search(text) is not None
+        return known or (kind not in _SETTINGS and self._keys_and_values())
+
+    def _keys_and_values(self) -> bool:
+        text, kind = self.text, self.extension
         if re.match(r"(?:\s|#[^\n]*\n)*(?:---\s|[{\[])", text):
             return True
         rows = [row for row in text.split("\n")[:300] if row.strip() and row.lstrip()[:1] != "#"]
@@ -209,7 +211,7 @@ class _Reader:
                 depth=self.place.depth + 1,
                 coded=self.place.coded,
             )
-            _Reader(remark, inner, self.sink)._by_lines(Dialect.PROSE)
+            _Reader(remark, inner, self.sink).by_lines(Dialect.PROSE)
 
     # -- lines
 
@@ -224,7 +226,7 @@ class _Reader:
         settings = sum(_SETTING_LINE.match(row) is not None for row in rows)
         return Dialect.SETTINGS if rows and settings >= len(rows) * 0.5 else Dialect.PROSE
 
-    def _by_lines(self, dialect: Dialect) -> None:
+    def by_lines(self, dialect: Dialect) -> None:
         text, count = self.text, Lines(self.text)
         if verified.signed(text):
             return

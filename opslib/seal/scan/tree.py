@@ -85,7 +85,7 @@ def read_yaml(text: str) -> list[Node]:
 
 class _Builder:
     def __init__(self, text: str) -> None:
-        self.events: Iterator[Any] = iter(yaml.cyaml.CParser(text).get_event, None)
+        self.events: Iterator[Any] = iter(yaml.CSafeLoader(text).get_event, None)
         self.count = 0
 
     def documents(self) -> Iterator[Node]:

@@ -18,7 +18,7 @@ _SIGNED = re.compile(r"^\s*(?:\"?sops_mac\"?|mac)\s*[=:]\s*\"?(ENC\[[^\n\"]+\])"
 
 
 def sealed(text: str) -> bool:
-    """Tell a sealed value by its form; one that was cut off, and shows no text, is none in the open.
+    """Tell a sealed value by its form; one that was cut off and shows no text is not in the open.
 
     See ``opslib.seal.wire`` for the format.
     """

@@ -14,8 +14,8 @@ from opslib.seal.scan.tree import Node
 MOST_VISITS = 2_000_000
 """Values of one document, aliases followed."""
 _VALUE_KEYS = frozenset(
-    "value values default plain plaintext plain_text text string content raw _ $ #text literal"
-    " defaultValue default_value".split()
+    """value values default plain plaintext plain_text text string content raw _ $ #text literal
+    defaultValue default_value""".split()
 )
 _HOLDERS = re.compile(
     r"(?:^|_)(?:secrets|passwords|tokens|credentials|creds|api_?keys|access_?keys)$"

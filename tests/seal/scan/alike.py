@@ -814,8 +814,8 @@ DATABASE_URL=postgres://user:password@localhost:5432/shop
 REDIS_URL=redis://localhost:6379/0
 SECRET_KEY=${SECRET_KEY}
 AWS_ACCESS_KEY_ID="""
-        + "AK"
-        + """IAIOSFODNN7EXAMPLE
+        "AK"
+        """IAIOSFODNN7EXAMPLE
 AWS_SECRET_ACCESS_KEY=wJalrXUtnFEMI/K7MDENG/bPxRfiCYEXAMPLEKEY
 """,
     )

@@ -443,7 +443,9 @@ def kubeconfig_json(v: V) -> tuple[str, str]:
 
 def notebook_source(v: V) -> tuple[str, str]:
     return "source.ipynb", _notebook(
-        [["import os\\n", f'password = \\"{v.weak()}\\"\\n', "print(1)"]], [[]], marks={(0, 1)}
+        [["import os\\n", f'password = \\"{v.weak()}\\"\\n', "print(1)"]],
+        [[]],
+        marks=frozenset({(0, 1)}),
     )
 
 
@@ -507,8 +509,10 @@ def _rows(lines: list[str], marks: set[int]) -> str:
 
 
 def _notebook(
-    sources: list[list[str]], outputs: list[list[str]], marks: set[tuple[int, int]] = frozenset()
-) -> str:  # type: ignore[assignment]
+    sources: list[list[str]],
+    outputs: list[list[str]],
+    marks: frozenset[tuple[int, int]] = frozenset(),
+) -> str:
     cells = []
     for number, (source, outs) in enumerate(zip(sources, outputs, strict=True)):
         rows = _rows(source, {b for a, b in marks if a == number})

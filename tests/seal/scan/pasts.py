@@ -54,7 +54,8 @@ spec:
 def _leak(v: Values, number: int) -> tuple[str, str]:
     value = v.letters()
     return value, (
-        f"apiVersion: v1\nkind: Secret\nmetadata: {{name: s-{number}}}\nstringData:\n  password: {value}\n"
+        f"apiVersion: v1\nkind: Secret\nmetadata: {{name: s-{number}}}\n"
+        f"stringData:\n  password: {value}\n"
     )
 
 

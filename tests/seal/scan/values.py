@@ -8,8 +8,11 @@ import json
 import random
 import string
 import uuid
+from datetime import UTC, datetime
 
+from cryptography import x509
 from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa
+from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.serialization import (
     Encoding,
     NoEncryption,
@@ -19,11 +22,21 @@ from cryptography.hazmat.primitives.serialization import (
 
 from opslib.seal.secretbytes import SecretBytes
 from opslib.seal.wire import Scope, encrypt, label_of
-from tests.seal import parts
 
 _LETTERS = string.ascii_letters + string.digits
 _KEY = rsa.generate_private_key(65537, 2048)
-_WORDS = "harbor velvet copper lantern meadow falcon ginger marble saddle timber".split()
+_WORDS = [
+    "harbor",
+    "velvet",
+    "copper",
+    "lantern",
+    "meadow",
+    "falcon",
+    "ginger",
+    "marble",
+    "saddle",
+    "timber",
+]
 
 
 class Values:
@@ -88,12 +101,7 @@ class Values:
             "gitlab": lambda: "gl" + "pat-" + a(20, 20),
             "slack": lambda: (
                 "xo"
-                + "xb-"
-                + a(12, 12, string.digits)
-                + "-"
-                + a(12, 12, string.digits)
-                + "-"
-                + a(24, 24)
+                "xb-" + a(12, 12, string.digits) + "-" + a(12, 12, string.digits) + "-" + a(24, 24)
             ),
             "vault": lambda: "hv" + "s." + a(24, 24),
             "vault-old": lambda: "s" + "." + "A1" + a(22, 22),
@@ -143,7 +151,18 @@ class Values:
         return key.public_bytes(Encoding.OpenSSH, PublicFormat.OpenSSH).decode() + " ada@example"
 
     def certificate(self) -> str:
-        return parts.Pair(_KEY).cert.decode()
+        nobody = x509.Name([])
+        made = (
+            x509.CertificateBuilder()
+            .subject_name(nobody)
+            .issuer_name(nobody)
+            .public_key(_KEY.public_key())
+            .serial_number(x509.random_serial_number())
+            .not_valid_before(datetime(2020, 1, 1, tzinfo=UTC))
+            .not_valid_after(datetime(2040, 1, 1, tzinfo=UTC))
+            .sign(_KEY, SHA256())
+        )
+        return made.public_bytes(Encoding.PEM).decode()
 
     def sealed(self, text: str | None = None) -> str:
         """A value as the controller would unseal it."""
