@@ -8,6 +8,7 @@ import json
 import random
 import string
 import uuid
+from collections.abc import Callable
 from datetime import UTC, datetime
 
 from cryptography import x509
@@ -94,7 +95,7 @@ class Values:
         """One of the known kinds of tokens: its issuer and itself."""
         a, n = self.letters, self.hexed
         upper = string.ascii_uppercase + "234567"
-        kinds = {
+        kinds: dict[str, Callable[[], str]] = {
             "aws": lambda: "AK" + "IA" + a(16, 16, upper),
             "github": lambda: "gh" + "p_" + a(36, 36),
             "github-fine": lambda: "github" + "_pat_" + a(22, 22) + "_" + a(59, 59),
