@@ -32,6 +32,7 @@ _VALUES = (
     ("a GitHub token", re.compile(r"\b(?:gh[pousr]_[A-Za-z0-9]{36,}|github_pat_\w{40,})")),
     ("a signed token (JWT)", re.compile(r"\beyJ[\w\-]{10,999}\.eyJ[\w\-]{10,}\.")),
 )
+_MOST = 128 * 1024
 _OPTION = re.compile(r"^--?([A-Za-z][\w.\-]*)=(.+)$", re.DOTALL)
 
 
@@ -72,6 +73,8 @@ def _unsealed(resource: Resource) -> Iterator[Seen]:
 def _scanned(resource: Resource, known: set[str]) -> Iterator[Seen]:
     """Find what the leak scan finds in a ConfigMap's texts: documents, base64, settings."""
     text = json.dumps(resource.manifest, default=str)
+    if len(text) > _MOST:
+        return  # a plan must not wait for it; the scan of the files has no such bound
     for one in scan_bytes(text.encode(), "manifest.json").seen:
         if not any(one.key == field or one.key.startswith(f"{field}/") for field in known):
             yield Seen(resource, one.key, KINDS[one.kind].what, _SEAL, "warning")

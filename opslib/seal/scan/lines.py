@@ -226,7 +226,7 @@ def _quoted(text: str, dialect: Dialect) -> Iterator[Hit]:
         at = found.end("name")
         name, value = found["name"], found["value"]
         tell = telling(name.rstrip(".-"))
-        if not tell or value.lstrip()[:1] in set(",)]};+"):
+        if not tell or value.lstrip()[:1] in set(",)]};+") or value.startswith("--"):
             continue
         if _ASKS.search(found["call"] or "") or value.rstrip().endswith((":", "?")):
             continue

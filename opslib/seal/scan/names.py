@@ -51,7 +51,7 @@ _COMPOUND = re.compile(
 )
 _BARE = re.compile(
     r"(?:secret|token|credential|cred|(?:^|_)auth|authorization|(?:^|_)cookie|(?:^|_)otp"
-    r"|(?:^|_)sas|dsn|(?:^|_)apikey)s?$"
+    r"|(?:^|_)sas|(?:^|_)apikey)s?$"
 )
 _NOT = re.compile(
     r"(?:^|_)(?:checksum|hash|hashed|digest|fingerprint|sha1|sha256|sha512|md5|etag|public|pub)"
