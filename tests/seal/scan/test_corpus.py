@@ -49,7 +49,7 @@ def test_what_is_wrapped_up_is_told_as_well() -> None:
     For each seed other wrappings, other quotes, other line ends, other encodings of the file.
     """
     wrong, count = [], 0
-    for seed in range(60):
+    for seed in range(40):
         for leaks, makers in ((True, mixed.LEAKS), (False, mixed.CLEAN)):
             for make in makers:
                 name, data = mixed.write(Values(seed * 31 + 11), make)

@@ -178,8 +178,8 @@ def test_sarif_fits_its_schema(repository: Path, capsys: pytest.CaptureFixture[s
 
 
 def test_a_long_history_is_read_in_time(tmp_path: Path) -> None:
-    """1,200 commits: every planted value is found, with its file and whether HEAD has it."""
-    past = pasts.make(tmp_path / "past", 1200, 12)
+    """800 commits: every planted value is found, with its file and whether HEAD has it."""
+    past = pasts.make(tmp_path / "past", 800, 12)
     started = time.process_time()
     report = collect.history(past.folder)
     took = time.process_time() - started
