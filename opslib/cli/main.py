@@ -24,6 +24,7 @@ from opslib.cli import (
     records_more,
     rollout,
     sandbox,
+    scan,
     schedule,
     seal,
     seal_files,
@@ -84,6 +85,7 @@ seal_renew.register(seal.app)
 seal.app.add_typer(vault.app, name="vault")
 app.add_typer(seal.app, name="seal")
 app.add_typer(bench.app, name="bench")
+app.command("scan")(scan.scan)
 app.add_typer(schedule.app, name="schedule")
 app.add_typer(notify.app, name="notify")
 app.command("approve")(approve.approve)

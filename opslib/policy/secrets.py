@@ -6,6 +6,7 @@ Texts name keys and fields only: a value that was found is never repeated.
 from __future__ import annotations
 
 import contextlib
+import json
 import re
 from collections.abc import Iterator
 from typing import Any
@@ -14,6 +15,9 @@ from opslib.core import secrecy
 from opslib.core.model import Resource
 from opslib.policy.containers import containers
 from opslib.policy.seen import Seen, items, mapping, pointer
+from opslib.seal.scan import verified
+from opslib.seal.scan.files import scan_bytes
+from opslib.seal.scan.model import KINDS
 from opslib.seal.vaultdoc import is_vault_secret
 from opslib.seal.vaultref import parse
 
@@ -31,6 +35,7 @@ _VALUES = (
     ("a GitHub token", re.compile(r"\b(?:gh[pousr]_[A-Za-z0-9]{36,}|github_pat_\w{40,})")),
     ("a signed token (JWT)", re.compile(r"\beyJ[\w\-]{10,999}\.eyJ[\w\-]{10,}\.")),
 )
+_MOST = 128 * 1024
 _OPTION = re.compile(r"^--?([A-Za-z][\w.\-]*)=(.+)$", re.DOTALL)
 
 
@@ -40,6 +45,8 @@ def plain(resource: Resource) -> Iterator[Seen]:
         yield from _secret(resource)
         return
     seen = set[str]()
+    if resource.kind == "SealedSecret":
+        yield from _unsealed(resource)
     for field, name in _named(resource):
         seen.add(field)
         yield Seen(
@@ -51,7 +58,29 @@ def plain(resource: Resource) -> Iterator[Seen]:
         )
     for field, what in _telling(resource.manifest, ()):
         if field not in seen:
+            seen.add(field)
             yield Seen(resource, field, f"the value looks like {what}", _SEAL, "warning")
+    if resource.kind == "ConfigMap":
+        yield from _scanned(resource, seen)
+
+
+def _unsealed(resource: Resource) -> Iterator[Seen]:
+    """Find values of a SealedSecret that are no ciphertext."""
+    spec = mapping(resource.manifest.get("spec"))
+    for key, value in mapping(spec.get("encryptedData")).items():
+        if isinstance(value, str) and value and not verified.sealed(value):
+            field = pointer("spec", "encryptedData", key)
+            yield Seen(resource, field, f"the value of {key} was never sealed", _SEAL)
+
+
+def _scanned(resource: Resource, known: set[str]) -> Iterator[Seen]:
+    """Find what the leak scan finds in a ConfigMap's texts: documents, base64, settings."""
+    text = json.dumps(resource.manifest, default=str)
+    if len(text) > _MOST:
+        return  # a plan must not wait for it; the scan of the files has no such bound
+    for one in scan_bytes(text.encode(), "manifest.json").seen:
+        if not any(one.key == field or one.key.startswith(f"{field}/") for field in known):
+            yield Seen(resource, one.key, KINDS[one.kind].what, _SEAL, "warning")
 
 
 def unpinned(resource: Resource) -> Iterator[Seen]:

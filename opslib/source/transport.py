@@ -13,6 +13,7 @@ import threading
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import IO
 
 from opslib.core.errors import DeadlineExceeded, InputError, OpslibError
 from opslib.core.proc import Finished, end_group, find_program, run
@@ -103,6 +104,25 @@ class Git:
             stdin=stdin,
             cwd=self.folder,
             check=False,
+        )
+
+    def piped(
+        self, *args: str, stdin: int | IO[bytes] = subprocess.DEVNULL, index: str = ""
+    ) -> subprocess.Popen[bytes]:
+        """Start git without network, to be read as it goes; whoever starts it ends it.
+
+        ``index`` is the index file that is read, where it is not the repository's own (a hook
+        of a partial commit has one of its own).
+        """
+        env = _environment(allow="none") | ({"GIT_INDEX_FILE": index} if index else {})
+        return subprocess.Popen(
+            [_program(), *_OPTIONS, f"--git-dir={self.folder}", *args],
+            env=env,
+            cwd=self.folder,
+            stdin=stdin,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.DEVNULL,
+            start_new_session=True,
         )
 
     def remote(self, *args: str, timeout: float) -> Finished:

@@ -176,3 +176,16 @@ def test_no_planted_value_is_ever_repeated(
         told = json.dumps(check([resource(manifest)]).as_dict())
         assert secret not in told
         assert value not in told
+
+
+def test_the_scan_is_part_of_the_policy() -> None:
+    """A SealedSecret with base64 of a value is an error; a ConfigMap's nested one a warning."""
+    plain = base64.b64encode(b"hunter2-hunter2").decode()
+    sealed = _object("SealedSecret", spec={"encryptedData": {"password": plain}})
+    nested = "auth:\n  rootPassword: hunter2-hunter2\n"
+    found = _run(sealed, _object("ConfigMap", data={"values.yaml": nested, "mode": "fast"}))
+    assert [(f.severity, f.field) for f in found] == [
+        ("error", "/spec/encryptedData/password"),
+        ("warning", "/data/values.yaml/auth/rootPassword"),
+    ]
+    assert "hunter2" not in repr(found)
