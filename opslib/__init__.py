@@ -2,7 +2,7 @@
 
 Rooms import downwards only (``lint-imports`` holds it)::
 
-    cli > view > runbook > rollout > reconcile > policy > source > kube > sandbox > core
+    cli > view > runbook > rollout > reconcile > policy > source > kube, bench > sandbox > core
 
 Importing ``opslib`` loads nothing else: start-up time is a feature.
 """

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import multiprocessing
 import os
 import shutil
 import signal
@@ -13,9 +14,10 @@ import time
 import uuid
 from collections.abc import Generator, Iterator
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
+from hypothesis import HealthCheck, settings
 
 from opslib.core import secrecy
 from opslib.kube.client import Cluster, connect
@@ -23,7 +25,15 @@ from opslib.sandbox import binaries, cluster, tools
 from opslib.sandbox.cluster import Status
 from opslib.source.example import create_example
 
+if TYPE_CHECKING:
+    from seal.vaults import Vault
+
 pytest_plugins = ("workers",)
+# How long an example takes, or is looked for, is for the machine to say.
+settings.register_profile(
+    "opslib", settings(), deadline=None, suppress_health_check=[HealthCheck.too_slow]
+)
+settings.load_profile("opslib")
 _STARTED = time.monotonic()
 _SEAL = Path(__file__).resolve().parent / "seal"
 _RUNS = Path(tempfile.gettempdir()) / f"opslib-tests-{os.getuid()}"
@@ -43,8 +53,17 @@ def _own_state() -> Iterator[None]:
             _clear(left)
     mine = _RUNS / str(os.getpid())
     mine.mkdir(mode=0o700, exist_ok=True)
+    temporary = mine / "t"  # short: sockets lie below it
+    temporary.mkdir(mode=0o700, exist_ok=True)
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("OPSLIB_STATE", str(mine))
+        # What killed programs leave behind goes at the end.
+        patch.setenv("PYTEST_DEBUG_TEMPROOT", tempfile.gettempdir())  # tests' own folders stay
+        patch.setenv("TMPDIR", str(temporary))
+        patch.setattr(tempfile, "tempdir", str(temporary))
+        # multiprocessing would remove a folder of its own when this process ends: after that.
+        config = multiprocessing.current_process()._config  # type: ignore[attr-defined]
+        config.setdefault("tempdir", tempfile.mkdtemp(prefix="pymp-"))
         with _ended_by_sigterm():
             yield
     _clear(mine)
@@ -84,6 +103,8 @@ def pytest_collection_finish(session: pytest.Session) -> None:
         _control_plane(session.config)
     if any(item.path.is_relative_to(_SEAL) for item in session.items):
         _sealed_secrets(session.config)
+    if any("real_vault" in getattr(item, "fixturenames", ()) for item in session.items):
+        binaries.vault(_Lines(session.config))
 
 
 @pytest.hookimpl(optionalhook=True)
@@ -93,6 +114,7 @@ def pytest_xdist_setupnodes(config: pytest.Config) -> None:
     _control_plane(config)
     if any(_SEAL.is_relative_to(one) or one.is_relative_to(_SEAL) for one in folders):
         _sealed_secrets(config)
+        binaries.vault(_Lines(config))
 
 
 def _control_plane(config: pytest.Config) -> None:
@@ -128,7 +150,7 @@ def sandbox(_own_state: None) -> Iterator[Status]:
 def namespace(sandbox: Status) -> Iterator[str]:
     """Create a namespace of a unique name; it is deleted afterwards, nobody waits for that."""
     name = f"t-{uuid.uuid4().hex[:10]}"
-    cluster.make_namespace(sandbox.name, name)
+    cluster.make_namespace(sandbox.name, name, timeout=120)
     yield name
     with cluster.api(sandbox.name) as api:
         api.send("DELETE", f"/api/v1/namespaces/{name}")
@@ -154,6 +176,15 @@ def chromium() -> Iterator[Any]:
         browser = playwright.chromium.launch(executable_path=path, args=arguments)
         yield browser
         browser.close()
+
+
+@pytest.fixture(scope="session")
+def real_vault(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Vault]:
+    """Run one real Vault for the session, unsealed; a test that seals it opens it again."""
+    from seal import vaults
+
+    with vaults.running(tmp_path_factory.mktemp("vault")) as one:
+        yield one
 
 
 @pytest.fixture

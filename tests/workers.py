@@ -30,9 +30,9 @@ _LOCKS = pytest.StashKey[Path]()
 PROCESSES = 2
 """No more, on any machine: nobody has measured what deadlines hold beside three others."""
 
-TOGETHER = ("tests/browser/", "tests/faults/test_disasters")
+TOGETHER = ("tests/browser/", "tests/faults/test_disasters", "tests/bench/")
 """What stays in one process beside the tests of one file, by how the paths begin: they share a
-JupyterLab that takes seconds to start, or count what the others did."""
+JupyterLab that takes seconds to start, count what the others did, or measure one disk."""
 
 
 @pytest.hookimpl(optionalhook=True, tryfirst=True)

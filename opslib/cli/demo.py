@@ -35,7 +35,8 @@ def demo(
 ) -> None:
     """Start a control plane, apply the payment platform from Git, break it, explain, undo.
 
-    Then change it by hand, and let a drift review say who did that and take it back.
+    Then look at what this machine is set to, change the platform by hand, and let a drift
+    review say who did that and take it back.
 
     Each step is a runbook; each leaves a record. Ends with exit 0 when every step ended as
     the story says.
@@ -86,6 +87,7 @@ class Story:
         self._git("revert", "--no-edit", bad)
         self._reconcile("the release is undone through Git", "ok", approve=self._reviewed())
         self._rollout("the platform is whole again", require_healthy="true")
+        self._node("what this machine is set to, beside what a node should be")
         self._by_hand()
         self._review("what somebody changed by hand, by whom, and back", "all=revert")
 
@@ -93,6 +95,9 @@ class Story:
         given = {"repo": str(self.repo), "path": "production", "mode": "apply", **parameters}
         given.setdefault("in_advance", str("approve" not in given).lower())
         self._run("reconcile", title, expected, given)
+
+    def _node(self, title: str) -> None:
+        self._run("node-drift", title, "ok", {"repo": str(self.repo)}, cluster=False)
 
     def _by_hand(self) -> None:
         """Change the live Deployment as somebody at a terminal does: replicas and a note."""
@@ -120,12 +125,20 @@ class Story:
         given = {"target": "deploy/payment-processor", "namespace": "production", **parameters}
         self._run("rollout", title, "ok", given)
 
-    def _run(self, runbook: str, title: str, expected: str, parameters: dict[str, str]) -> None:
+    def _run(
+        self,
+        runbook: str,
+        title: str,
+        expected: str,
+        parameters: dict[str, str],
+        *,
+        cluster: bool = True,
+    ) -> None:
         from opslib.runbook import run
         from opslib.view.assets import plotly_js
 
         say(f"{len(self.steps) + 1}. {title}")
-        given = {**parameters, "kubeconfig": self.env["KUBECONFIG"]}
+        given = {**parameters, "kubeconfig": self.env["KUBECONFIG"]} if cluster else parameters
         with bar() as progress:
             result = run(runbook, given, out=self.folder, progress=progress, html_assets=plotly_js)
         if result.outcome != expected:

@@ -15,8 +15,10 @@ import typer
 from opslib import __version__
 from opslib.cli import (
     approve,
+    bench,
     demo,
     driftacts,
+    node,
     notify,
     plan,
     records_more,
@@ -28,6 +30,7 @@ from opslib.cli import (
     seal_judge,
     seal_renew,
     upgrade,
+    vault,
     watch,
 )
 from opslib.cli import run as run_verb
@@ -67,12 +70,15 @@ app.command("check")(plan.check)
 app.command("watch")(watch.watch)
 app.add_typer(driftacts.app, name="drift")
 app.add_typer(rollout.app, name="rollout")
+app.add_typer(node.app, name="node")
 app.command("run")(run_verb.run)
 app.add_typer(records_more.app, name="records")
 seal_files.register(seal.app)
 seal_judge.register(seal.app)
 seal_renew.register(seal.app)
+seal.app.add_typer(vault.app, name="vault")
 app.add_typer(seal.app, name="seal")
+app.add_typer(bench.app, name="bench")
 app.add_typer(schedule.app, name="schedule")
 app.add_typer(notify.app, name="notify")
 app.command("approve")(approve.approve)

@@ -23,16 +23,21 @@ Name = Annotated[str, typer.Option("--name", help="Name of the sandbox; several 
 def up(
     name: Name = "default",
     nodes: Annotated[int, typer.Option("--nodes", min=1, help="Simulated nodes.")] = 3,
+    sealed_secrets: Annotated[
+        bool,
+        typer.Option("--sealed-secrets", help="With the Sealed Secrets controller (Linux)."),
+    ] = False,
     json: Json = False,
 ) -> None:
     """Start a sandbox, or bring back one that is broken; fetch or build its programs first."""
     from opslib.sandbox import cluster
 
     with bar() as progress:
-        status = cluster.up(name, nodes=nodes, progress=progress)
+        status = cluster.up(name, nodes=nodes, sealed_secrets=sealed_secrets, progress=progress)
     text = f"sandbox {name} is {status.state} with {status.nodes} nodes"
     if status.detail:
         text += f"\n{status.detail}"
+    text += "\nwith the Sealed Secrets controller" if sealed_secrets else ""
     text += f'\nto use it in this shell: eval "$(opslib sandbox env{_flag(name)})"'
     emit(asdict(status), text, as_json=json)
 

@@ -10,6 +10,12 @@ Manifest = dict[str, Any]
 """A Kubernetes object as JSON: string keys, values as the API server would read them."""
 
 
+class StandIn(str):
+    """A text in the place of a value that is read right before the write; for dry runs only."""
+
+    __slots__ = ()
+
+
 @dataclass(frozen=True, order=True)
 class ResourceKey:
     """What identifies an object across API versions: group, kind, namespace, name."""

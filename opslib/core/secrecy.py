@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import base64
 import contextlib
+import functools
 import json
 import os
 import re
@@ -101,6 +102,7 @@ class Registry:
 
         See the function ``note``.
         """
+        _no_core_dumps()
         text = _text(value)
         with self._lock:
             for one, name in [(text, label), *_parts(text, label)]:
@@ -143,13 +145,32 @@ def is_weak(text: str) -> bool:
 
 
 def _text(value: str | bytes | None) -> str:
-    """Return a value as it is sought; bytes that are no text as base64, as manifests show them."""
+    """Return a value as it is sought; bytes that are no text as ``raw`` reads them."""
     if not isinstance(value, bytes):
         return value or ""
+    return value[: 4 * MOST_BYTES].decode("utf-8", "surrogateescape")
+
+
+def raw(value: str) -> bytes:
+    """Return the bytes of a known value: of what is no text, those that were noted."""
     try:
-        return value.decode()
-    except UnicodeDecodeError:
-        return base64.b64encode(value[:MOST_BYTES]).decode()
+        return value.encode("utf-8", "surrogateescape")
+    except UnicodeEncodeError:  # half a character, from JSON
+        return value.encode("utf-8", "surrogatepass")
+
+
+@functools.cache
+def _no_core_dumps() -> None:
+    """Let no crash write this process's memory, with its secrets, to a disk; nor its children's.
+
+    A system that pipes them to a program of its own does not ask:
+    https://man7.org/linux/man-pages/man5/core.5.html
+    """
+    with contextlib.suppress(ImportError, OSError, ValueError):
+        import resource  # noqa: PLC0415  # not on every system
+
+        _, most = resource.getrlimit(resource.RLIMIT_CORE)
+        resource.setrlimit(resource.RLIMIT_CORE, (0, most))
 
 
 def _clean(label: str) -> str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import textwrap
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +14,7 @@ from opslib.core.settings import state_dir
 from opslib.drift.model import Disposition, Drift
 from opslib.drift.propose import Proposal, Refused
 from opslib.reconcile.session import Session
-from opslib.source.branch import Author, Committed, commit_files, free_branch, push, write_patch
+from opslib.source.branch import Author, Committed, commit_files, free_branch, hand_over
 from opslib.source.history import plain
 
 _SHOWN = 200
@@ -58,14 +58,7 @@ class Adopted:
     @property
     def next(self) -> str:
         """Say what a person does with it."""
-        made = self.committed
-        if made is None:
-            return "nothing was written"
-        if made.pushed:
-            return f"open a merge request of {made.branch}; {made.where} has it"
-        if made.patch:
-            return f"git am {made.patch}"
-        return f"git -C {made.where} merge {made.branch}"
+        return self.committed.next if self.committed else "nothing was written"
 
     def as_dict(self) -> dict[str, Any]:
         made = self.committed
@@ -97,7 +90,8 @@ def commit_proposal(session: Session, base: Revision, proposal: Proposal, order:
             session.mirror, base.commit, proposal.files,
             branch=branch, message=message, author=order.author,
         )  # fmt: skip
-        made = _handed_over(session, made, order)
+        place = order.folder or state_dir() / "patches" / session.app.name
+        made = hand_over(session.mirror, made, place, pushing=order.push)
     return Adopted(
         order.disposition,
         proposal.done,
@@ -108,16 +102,6 @@ def commit_proposal(session: Session, base: Revision, proposal: Proposal, order:
         tuple(sorted(proposal.files)),
         proposal.warnings,
     )
-
-
-def _handed_over(session: Session, made: Committed, order: Order) -> Committed:
-    """Write the patch file of a source that is no folder, and push where that is asked for."""
-    if session.mirror.git.address.kind != "path":
-        place = order.folder or state_dir() / "patches" / session.app.name
-        made = replace(made, patch=write_patch(session.mirror, made, place))
-    if order.push:
-        push(session.mirror, made)
-    return replace(made, pushed=order.push)
 
 
 def _branch(drifts: Sequence[Drift], order: Order) -> str:

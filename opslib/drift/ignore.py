@@ -16,12 +16,13 @@ from opslib.drift.commits import Adopted, Order, commit_proposal
 from opslib.drift.edit import ORDER
 from opslib.drift.ignoring import rules_of
 from opslib.drift.model import Disposition, Drift
-from opslib.drift.propose import Proposal, Refused, chosen, diff_of
+from opslib.drift.propose import Proposal, Refused, chosen
 from opslib.policy.reading import API_VERSION
 from opslib.reconcile.appfile import APP_FILE, KIND, load_appfile
 from opslib.reconcile.fieldpath import parse_path
 from opslib.reconcile.session import Session
 from opslib.source.branch import author_of
+from opslib.source.filediff import diff_of
 from opslib.source.history import plain
 from opslib.source.trees import Commit, Overlay
 from opslib.source.yamledit import amend_document, documents

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field, replace
 
 from opslib.core.errors import ConflictError, InputError, OpslibError
-from opslib.core.model import Manifest, Resource, ResourceKey
+from opslib.core.model import Manifest, ResourceKey
 from opslib.drift.bounds import bounded
 from opslib.drift.edit import place_of
 from opslib.drift.model import Difference, Drift, Plane
@@ -26,6 +26,7 @@ from opslib.reconcile.prune import apply_managers
 from opslib.reconcile.replace import immutable
 from opslib.reconcile.retry import retrying
 from opslib.reconcile.session import Session
+from opslib.reconcile.vaulted import shown
 from opslib.source.yamledit import same
 
 _COMMIT_PLACE: Place = ("metadata", "annotations", COMMIT)
@@ -205,6 +206,12 @@ class Parts:
         change with it, which the plan shows; where it refuses to keep that, it is not sent.
         """
         differing, chosen, others = choice
+        if target.sourced and target.sourced.resolved and len(chosen) < len(differing):
+            # Its annotation tells which references the values are from: true of all, or of none.
+            names = ", ".join(show(one[0]) for one in differing if one[0] not in chosen)
+            raise InputError(
+                f"it cannot be reverted without {names}", hint="choose all of this object"
+            )
         told = [one for one in differing if one[0] in chosen or show(one[0]) in others]
         trouble: OpslibError | None = None
         for some, firmly in ((differing, False), (differing, True), (told, False), (told, True)):
@@ -265,8 +272,10 @@ class Parts:
     def _changed(
         self, live: Manifest, after: Manifest, target: Target, removals: tuple[Place, ...]
     ) -> tuple[FieldChange, ...]:
-        resource = _shown(target.resource)
-        fields = field_changes(masked(live), masked(after), resource)
+        sourced, manager = target.sourced, self._manager
+        resource = replace(target.resource, manifest=shown(target.resource.manifest, sourced))
+        before, then = shown(live, sourced, manager), shown(after, sourced, manager)
+        fields = field_changes(before, then, resource)
         gone = [
             FieldChange(
                 show(place), value_at(masked(live), place)[1], None, line_of(place, resource), place
@@ -315,7 +324,3 @@ def _change(target: Target, live: Manifest, fields: tuple[FieldChange, ...]) -> 
         lock.uid,
         lock.resource_version,
     )
-
-
-def _shown(resource: Resource) -> Resource:
-    return replace(resource, manifest=masked(resource.manifest))

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -18,8 +17,8 @@ from opslib.drift.plainly import amended, new_file, removed
 from opslib.policy import DEFAULT, Policy, check
 from opslib.reconcile.app import COMMIT
 from opslib.reconcile.mask import LAST_APPLIED
+from opslib.source.filediff import diff_of
 from opslib.source.trees import Overlay, Tree
-from opslib.source.upgrade import Upgraded
 from opslib.source.yamledit import same
 from opslib.source.yamltree import CannotEdit
 from opslib.source.yamlwrite import Layout, lines_of
@@ -273,30 +272,6 @@ def _dependents(before: Ground, after: Ground) -> list[str]:
 def _named(keys: list[ResourceKey]) -> str:
     more = f" and {len(keys) - 2} more" if len(keys) > 2 else ""
     return ", ".join(map(str, keys[:2])) + more
-
-
-def diff_of(base: Tree, files: Mapping[str, bytes | None]) -> str:
-    """Return changes of files as a unified diff; lines with values of Secrets are left out."""
-    parts = []
-    there = set(base.files(""))
-    for path, data in sorted(files.items()):
-        old = base.read([path])[path].decode(errors="replace") if path in there else ""
-        new = (data or b"").decode(errors="replace")
-        if path in there and data is not None:
-            parts.append(Upgraded(path, old, new).diff())
-        else:
-            parts.append(_whole(path, old, new))
-    return "".join(parts)
-
-
-def _whole(path: str, old: str, new: str) -> str:
-    names = ("/dev/null", f"b/{path}") if new else (f"a/{path}", "/dev/null")
-    if "kind: Secret" in old or '"Secret"' in old:
-        return f"--- {names[0]}\n+++ {names[1]}\n(the removed file holds a Secret)\n"
-    lines = difflib.unified_diff(
-        old.splitlines(keepends=True), new.splitlines(keepends=True), *names
-    )
-    return "".join(line if line.endswith("\n") else f"{line}\n" for line in lines)
 
 
 def chosen(drifts: Iterable[Drift], ids: Iterable[str]) -> list[Drift]:

@@ -25,7 +25,9 @@ from opslib.reconcile.plan import Action
 from opslib.reconcile.replace import replace_object
 from opslib.reconcile.retry import retrying
 from opslib.reconcile.session import Session
+from opslib.reconcile.vaulted import filled, wanted_by
 from opslib.reconcile.writer import NOT_TRIED, Failure
+from opslib.seal.vaultvalues import Values
 
 _TRIES = 8
 _PAUSE = 0.02
@@ -61,6 +63,9 @@ def apply_revert(
         )
     if revert.planned is None:
         raise InputError("this revert was read from a file: plan it again")
+    targets = (part.target for part in revert.parts if part.target)
+    values = revert.planned.prepared.values
+    values.obtain(wanted_by((target.resource, target.sourced) for target in targets))
     kept = None
     if revert.parts:
         more = {
@@ -70,10 +75,13 @@ def apply_revert(
             "audit": [dict(entry) for entry in audit],
         }
         kept = keep_evidence(revert.plan, revert.live, evidence, more)
-    run = _Run(session, Parts(session, revert.planned), go_on)
+    run = _Run(session, Parts(session, revert.planned), values, go_on)
     _write_ahead(session, revert)
-    for part in sorted(revert.parts, key=_order):
-        run.do(part)
+    try:
+        for part in sorted(revert.parts, key=_order):
+            run.do(part)
+    finally:
+        values.forget()
     return Applied(
         tuple(run.written),
         tuple(run.deleted),
@@ -107,6 +115,7 @@ def _write_ahead(session: Session, revert: Revert) -> None:
 class _Run:
     session: Session
     parts: Parts
+    values: Values
     go_on: Callable[[], bool]
     written: list[ResourceKey] = field(default_factory=list)
     deleted: list[ResourceKey] = field(default_factory=list)
@@ -120,7 +129,8 @@ class _Run:
             self._locked(part)
         except OpslibError as error:
             self.away = self.away or isinstance(error, Unreachable)
-            text = scrubbed(error.what, part.live or part.body or {})
+            text = scrubbed(error.what, part.live or {})
+            text = scrubbed(text, self._body(part) or {})
             where = str(part.change.origin) if part.change.origin else ""
             self.failures.append(Failure(key, text, error.kind, where))
             return
@@ -182,23 +192,29 @@ class _Run:
         if change.action is Action.DELETE:
             retrying(lambda: delete(cluster, kind, key.namespace, key.name, lock=lock))
             return
-        if change.action is Action.REPLACE and part.body is not None:
+        body = self._body(part)
+        if change.action is Action.REPLACE and body is not None:
             manager = self.session.app.manager
-            replace_object(cluster, kind, part.body, lock, manager=manager, go_on=self.go_on)
+            replace_object(cluster, kind, body, lock, manager=manager, go_on=self.go_on)
             return
         live = part.live
-        if part.body is not None:
-            live = self._apply(part, lock if change.uid else None)
+        if body is not None:
+            live = self._apply(part, body, lock if change.uid else None)
         if part.removals and live is not None:
             self._remove(part, live)
 
-    def _apply(self, part: Part, lock: Lock | None) -> Manifest:
+    def _body(self, part: Part) -> Manifest | None:
+        """Return what is sent, with the values that come from Vault."""
+        sourced = part.target.sourced if part.target else None
+        return filled(part.body, sourced, self.values) if part.body is not None else None
+
+    def _apply(self, part: Part, body: Manifest, lock: Lock | None) -> Manifest:
         """Apply a body; without a lock it was absent: what was made since is not overwritten."""
         return retrying(
             lambda: server_side_apply(
                 self.session.cluster,
                 part.kind,
-                part.body or {},
+                body,
                 manager=self.session.app.manager,
                 lock=lock,
                 force=lock is not None,

@@ -5,7 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-from opslib.core.model import Manifest
+from opslib.core.errors import OpslibError
+from opslib.core.model import Manifest, StandIn
 from opslib.kube.client import APPLY, Cluster
 from opslib.kube.discovery import Kind
 from opslib.kube.errors import ApiError
@@ -42,9 +43,12 @@ def server_side_apply(
     """PATCH with the declared fields and return the object as the server has (or would have) it.
 
     ``manager`` owns the fields, 128 characters at most. Raises ApiError: 409 when the
-    lock does not hold, 404 when the namespace is missing.
+    lock does not hold, 404 when the namespace is missing; OpslibError for a body that still
+    has stand-ins, which nothing but a dry run may have.
     https://kubernetes.io/docs/reference/using-api/server-side-apply/
     """
+    if not dry_run:
+        _refuse_stand_ins(manifest)
     body = manifest
     if lock is not None:
         metadata = {**manifest["metadata"], "uid": lock.uid}
@@ -62,6 +66,13 @@ def server_side_apply(
     path = kind.path(str(metadata.get("namespace") or ""), str(metadata["name"]))
     answer = cluster.request("PATCH", path, query=query, body=body, content_type=APPLY)
     return dict(answer)
+
+
+def _refuse_stand_ins(manifest: Manifest) -> None:
+    data = manifest.get("data")
+    for key, value in data.items() if isinstance(data, dict) else ():
+        if isinstance(value, StandIn):
+            raise OpslibError(f"the value of {key} was not read, so the object is not written")
 
 
 def delete(

@@ -29,17 +29,23 @@ with absent("kubernetes_validate"):
     import kubernetes.client
     import kubernetes.config
 
+    from opslib.kube import tls
+
 _HINT = "name a kubeconfig with --kubeconfig or KUBECONFIG, and a context with --context"
 _POD_NAMESPACE = Path("/var/run/secrets/kubernetes.io/serviceaccount/namespace")
 
 
 @dataclass(frozen=True)
 class Access:
-    """A loaded configuration, and the context and default namespace it stands for."""
+    """A loaded configuration, the context and default namespace it stands for, its TLS.
+
+    The paths of certificates in the configuration may be those of files that are gone.
+    """
 
     configuration: Any
     context: str
     namespace: str
+    tls: tls.Tls | None = None
 
 
 @dataclass(frozen=True)
@@ -68,19 +74,44 @@ def access(kubeconfig: Path | str | None, context: str | None) -> Access:
         return _in_cluster()
     merged = _merge(files, default, "--kubeconfig" if kubeconfig else "KUBECONFIG")
     name = _choose(merged, context)
+    with tls.short_lived() as place:
+        configuration = _loaded(merged, name, place)
+        user = merged.users.get(str(merged.contexts[name].get("user")), {})
+        _note_credentials(configuration, user)
+        _check_server(configuration, merged, name)
+        _check_plugin(configuration, merged, name)
+        made = _tls(configuration, name, place)
+    namespace = str(merged.contexts[name].get("namespace") or "default")
+    return Access(configuration, name, namespace, made)
+
+
+def _loaded(merged: _Merged, name: str, place: Path) -> Any:
+    """Return the official client's configuration; it may write its files into ``place``."""
     configuration = kubernetes.client.Configuration()
     try:
         kubernetes.config.load_kube_config(
-            merged.where, name, client_configuration=configuration, persist_config=False
+            merged.where,
+            name,
+            client_configuration=configuration,
+            persist_config=False,
+            temp_file_path=str(place),
         )
     except kubernetes.config.ConfigException as error:
         raise _unusable(str(error), merged.where) from error
     except (TypeError, ValueError, KeyError, AttributeError, OSError) as error:
         raise _unusable(_one_line(error), merged.where) from error
-    _note_credentials(configuration, merged.users.get(str(merged.contexts[name].get("user")), {}))
-    _check_server(configuration, merged, name)
-    _check_plugin(configuration, merged, name)
-    return Access(configuration, name, str(merged.contexts[name].get("namespace") or "default"))
+    return configuration
+
+
+def _tls(configuration: Any, context: str, inline: Path | None = None) -> tls.Tls | None:
+    try:
+        found = tls.of(configuration, inline)
+        if found:
+            found.context()
+    except (ssl.SSLError, ValueError, OSError) as error:
+        text = f"its certificates cannot be read: {_one_line(error)}"
+        raise _unusable(text, f"context {context}") from error
+    return found
 
 
 def _note_credentials(configuration: Any, user: dict[str, Any]) -> None:
@@ -101,16 +132,10 @@ def _note_credentials(configuration: Any, user: dict[str, Any]) -> None:
 
 
 def client(found: Access) -> Any:
-    """Make the official client of an access; InputError where its certificates are broken."""
-    own = found.configuration
-    try:
-        if own.cert_file:
-            # The client reads it as late as the first connection, and takes it for one that fails.
-            ssl.create_default_context().load_cert_chain(own.cert_file, own.key_file)
-        return kubernetes.client.ApiClient(own)
-    except (ssl.SSLError, ValueError, OSError) as error:
-        text = f"its certificates cannot be read: {_one_line(error)}"
-        raise _unusable(text, f"context {found.context}") from error
+    """Make the official client of an access."""
+    made = kubernetes.client.ApiClient(found.configuration)
+    tls.settle(made.rest_client.pool_manager, found.tls)
+    return made
 
 
 def _in_cluster() -> Access:
@@ -124,7 +149,7 @@ def _in_cluster() -> Access:
             where=str(_POD_NAMESPACE.parent),
             hint="mount a service account token into the pod, or set KUBECONFIG",
         ) from error
-    return Access(configuration, "in-cluster", namespace)
+    return Access(configuration, "in-cluster", namespace, _tls(configuration, "in-cluster"))
 
 
 def _merge(files: str, default: Path, option: str) -> _Merged:

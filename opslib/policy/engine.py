@@ -41,6 +41,7 @@ _CHECKS: dict[str, _Check] = {
     "liveness-probe": _each(containers.liveness),
     "pinned-image": _each(containers.image),
     "plain-secret": _each(secrets.plain),
+    "pinned-secret": _each(secrets.unpinned),
     "removed-api": objects.removed,
     "namespace-quota": objects.quota,
     "schema": schema.check,

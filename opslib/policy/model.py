@@ -62,6 +62,12 @@ _TABLE = (
         "who can read the repository, or any old clone of it, has the secret",
     ),
     Rule(
+        "pinned-secret",
+        "warning",
+        "every reference to Vault names a version",
+        "another value would reach the cluster without a commit that anybody reviewed",
+    ),
+    Rule(
         "removed-api",
         "error",
         "every API version is one that the cluster serves",

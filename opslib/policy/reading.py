@@ -15,15 +15,17 @@ from opslib.core.model import Origin
 from opslib.policy.model import Target
 
 API_VERSION = "opslib.dev/v1alpha1"
+MAX_DEPTH = 100
 _TARGET = ("kind", "namespace", "name")
 
 
 class Reader:
     """Walks the nodes of one file of ``kind`` and collects its problems."""
 
-    def __init__(self, path: str, kind: str) -> None:
+    def __init__(self, path: str, kind: str, api_version: str = API_VERSION) -> None:
         self.path = path
         self.kind = kind
+        self.api_version = api_version
         self.problems: list[OpslibError] = []
 
     def origin(self, node: Node) -> Origin:
@@ -37,7 +39,7 @@ class Reader:
 
     def document(self, text: str) -> Node:
         try:
-            roots: list[Node] = list(yaml.compose_all(text, Loader=yaml.CSafeLoader))
+            roots = composed(text)
         except yaml.YAMLError as error:
             mark = getattr(error, "problem_mark", None)
             where = f"{self.path}:{mark.line + 1}" if mark else self.path
@@ -49,7 +51,7 @@ class Reader:
             raise InputError(
                 f"a file of kind {self.kind} holds exactly one document",
                 where=self.path,
-                expected=f"apiVersion: {API_VERSION}, kind: {self.kind}",
+                expected=f"apiVersion: {self.api_version}, kind: {self.kind}",
             )
         return roots[0]
 
@@ -73,10 +75,13 @@ class Reader:
 
     def head(self, text: str, known: Iterable[str]) -> dict[str, Node]:
         """Read the whole document: its keys, with apiVersion and kind as they must be."""
-        root = self.document(text)
+        return self.fields(self.document(text), known)
+
+    def fields(self, root: Node, known: Iterable[str]) -> dict[str, Node]:
+        """Read one document: its keys, with apiVersion and kind as they must be."""
         fields = self.mapping(root, ("apiVersion", "kind", "metadata", *known), f"the {self.kind}")
         if isinstance(root, MappingNode):
-            for name, wanted in (("apiVersion", API_VERSION), ("kind", self.kind)):
+            for name, wanted in (("apiVersion", self.api_version), ("kind", self.kind)):
                 if self.text(fields.get(name)) != wanted:
                     self.wrong(fields.get(name) or root, f"{name} is not {wanted}", expected=wanted)
         return fields
@@ -124,6 +129,23 @@ class Reader:
         if isinstance(node, MappingNode) and not node.value:
             self.wrong(node, "a target names at least one of kind, namespace and name")
         return Target(**{name: value for name, value in values.items() if value})
+
+
+def composed(text: str) -> list[Node]:
+    """Return the documents of a text as nodes; raises yaml.YAMLError, and RecursionError.
+
+    The nesting is looked at first: the composer in C overflows its stack, which no exception
+    tells.
+    """
+    depth = 0
+    for event in iter(yaml.CSafeLoader(text).get_event, None):
+        if isinstance(event, yaml.CollectionStartEvent):
+            depth += 1
+            if depth > MAX_DEPTH:
+                raise RecursionError
+        elif isinstance(event, yaml.CollectionEndEvent):
+            depth -= 1
+    return list(yaml.compose_all(text, Loader=yaml.CSafeLoader))
 
 
 def advice(name: str, known: Iterable[str]) -> dict[str, str]:

@@ -5,6 +5,7 @@ Texts name keys and fields only: a value that was found is never repeated.
 
 from __future__ import annotations
 
+import contextlib
 import re
 from collections.abc import Iterator
 from typing import Any
@@ -13,6 +14,8 @@ from opslib.core import secrecy
 from opslib.core.model import Resource
 from opslib.policy.containers import containers
 from opslib.policy.seen import Seen, items, mapping, pointer
+from opslib.seal.vaultdoc import is_vault_secret
+from opslib.seal.vaultref import parse
 
 _SEAL = "seal it, or keep it in a vault and refer to it; then change the secret: it is known"
 _KEY = re.compile(
@@ -49,6 +52,22 @@ def plain(resource: Resource) -> Iterator[Seen]:
     for field, what in _telling(resource.manifest, ()):
         if field not in seen:
             yield Seen(resource, field, f"the value looks like {what}", _SEAL, "warning")
+
+
+def unpinned(resource: Resource) -> Iterator[Seen]:
+    """Find references to Vault that follow the newest version. What is none is no finding here."""
+    if not is_vault_secret(resource.manifest):
+        return
+    for key, value in mapping(resource.manifest.get("stringData")).items():
+        with contextlib.suppress(ValueError):
+            if not parse(value).pinned:
+                yield Seen(
+                    resource,
+                    pointer("stringData", key),
+                    f"the reference of {key} names no version",
+                    "append ?version=N: a change of the secret is a diff then, a revert takes it "
+                    "back",
+                )
 
 
 def _secret(resource: Resource) -> Iterator[Seen]:

@@ -24,6 +24,7 @@ from opslib.reconcile.needs import waiting
 from opslib.reconcile.order import FIRST, stage_of, staged, wave_of
 from opslib.reconcile.plan import Action, Change
 from opslib.reconcile.prune import apply_managers
+from opslib.reconcile.vaulted import wanted_by
 from opslib.reconcile.wait import HealthOf, wait_healthy
 from opslib.reconcile.writer import Failure, Writer
 
@@ -235,6 +236,16 @@ class _Run:
         return -wave, -stage_of(change.key)
 
 
+def obtain(prepared: Prepared) -> None:
+    """Read the values that this plan writes from Vault; those that are there are not read again.
+
+    Raises VaultError with file and line, and InputError where no Vault is named.
+    """
+    writes = {change.key for change in prepared.plan.writes}
+    targets = (t for t in prepared.desired.targets if t.key in writes)
+    prepared.values.obtain(wanted_by((t.resource, t.sourced) for t in targets))
+
+
 def apply_plan(
     cluster: Cluster,
     discovery: Discovery,
@@ -255,17 +266,22 @@ def apply_plan(
     this process may still write (its lease holds, nobody asked it to stop). ``rules`` are the
     repository's, for the health of kinds that conditions do not tell. Failures of single
     objects are collected; nothing is pruned unless everything else is written and healthy. Raises
-    InputError for a plan with problems, before anything is written.
+    InputError for a plan with problems, and VaultError for a value that cannot be had, before
+    anything is written.
     """
     started = time.monotonic()
     plan = prepared.plan
     if plan.problems:
         raise InputError(f"the plan has {len(plan.problems)} problems: nothing was written")
+    obtain(prepared)
     kept = keep_evidence(plan, prepared.live, evidence)
     run = _Run(cluster.paced(go_on), discovery, prepared, progress, go_on, started + timeout, rules)
     versions = {t.key: t.resource.api_version for t in prepared.desired.targets}
     ahead = write_ahead(cluster, prepared.app, prepared.inventory, versions)
-    run.write_all(wait=wait)
+    try:
+        run.write_all(wait=wait)
+    finally:
+        prepared.values.forget()
     health: tuple[HealthOf, ...] = ()
     gone: list[ResourceKey] = []
     if wait and not run.failures:

@@ -11,16 +11,22 @@ from opslib.core.model import Manifest, Resource, ResourceKey
 from opslib.kube.discovery import Discovery, Kind
 from opslib.reconcile.app import MOVED_FROM, giver_of
 from opslib.reconcile.order import WAVE, wave_of
+from opslib.reconcile.vaulted import Sourced, translated
+from opslib.seal.vaultdoc import is_vault_secret
 
 
 @dataclass(frozen=True)
 class Target:
-    """A resource and the API it is sent to; ``provided``: its CRD is part of the same revision."""
+    """A resource and the API it is sent to; ``provided``: its CRD is part of the same revision.
+
+    ``sourced``: which of its values come from Vault, if any.
+    """
 
     resource: Resource
     kind: Kind
     provided: bool = False
     wave: int = 0
+    sourced: Sourced | None = None
 
     @property
     def key(self) -> ResourceKey:
@@ -49,7 +55,8 @@ def declare(resources: Sequence[Resource], discovery: Discovery, *, namespace: s
 
     ``namespace`` is where namespaced resources without one go. Raises Problems with file
     and line for kinds that neither the server nor a CRD of the same set has, for a resource
-    declared twice, and InputError for an empty set: nothing at all is never what Git wants.
+    declared twice and for a VaultSecret that is wrong, and InputError for an empty set:
+    nothing at all is never what Git wants.
     """
     if not resources:
         raise InputError("there is nothing to apply", hint="name the folder with --path")
@@ -57,7 +64,14 @@ def declare(resources: Sequence[Resource], discovery: Discovery, *, namespace: s
     problems: list[OpslibError] = []
     warnings: list[str] = []
     targets: list[Target] = []
-    for resource in resources:
+    for declared in resources:
+        resource, sourced = declared, None
+        if is_vault_secret(declared.manifest):
+            try:
+                resource, sourced = translated(declared, discovery)
+            except InputError as error:
+                problems += getattr(error, "problems", [error])
+                continue
         kind = discovery.find(resource.api_version, resource.kind)
         provided = kind is None
         kind = kind or offered.get((resource.api_version, resource.kind))
@@ -71,7 +85,7 @@ def declare(resources: Sequence[Resource], discovery: Discovery, *, namespace: s
         wrong = _wrong_annotations(one)
         problems += wrong
         if not wrong:
-            targets.append(Target(one, kind, provided, wave_of(manifest)))
+            targets.append(Target(one, kind, provided, wave_of(manifest), sourced))
     problems += _duplicates(targets)
     if problems:
         raise Problems(problems)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from opslib.core.errors import ConflictError, OpslibError
@@ -17,7 +17,6 @@ from opslib.reconcile.desired import Desired, Target
 from opslib.reconcile.diff import FieldChange, declared_fields, field_changes
 from opslib.reconcile.inventory import Inventory
 from opslib.reconcile.likeness import shape
-from opslib.reconcile.mask import masked
 from opslib.reconcile.optouts import NOTHING, OptOuts
 from opslib.reconcile.ownership import takeover
 from opslib.reconcile.plan import Action, Change, Plan, PlanProblem
@@ -26,6 +25,9 @@ from opslib.reconcile.proof import unchanged
 from opslib.reconcile.prune import apply_managers
 from opslib.reconcile.replace import admitted, free_name, immutable, refusal, replaced_fields
 from opslib.reconcile.retry import RETRY_SECONDS, passes, retrying
+from opslib.reconcile.vaulted import shown
+from opslib.seal.vaultaccess import nobody
+from opslib.seal.vaultvalues import Values
 
 _TRIES = 8
 _NAMESPACE = ("", "Namespace")
@@ -41,12 +43,13 @@ class Prepared:
 
     plan: Plan
     app: App
-    desired: Desired
-    live: Mapping[ResourceKey, Manifest]
+    desired: Desired = field(repr=False)
+    live: Mapping[ResourceKey, Manifest] = field(repr=False)
     inventory: Inventory
     kinds: Mapping[ResourceKey, Kind]
     optouts: OptOuts = NOTHING
     confirmed: frozenset[str] = frozenset()
+    values: Values = field(default_factory=lambda: Values(nobody), repr=False)
 
     @property
     def ended(self) -> frozenset[ResourceKey]:
@@ -241,7 +244,9 @@ class Judge:
             live = found
         else:
             raise ConflictError(f"{target.key} changes faster than it can be compared")
-        fields = field_changes(masked(live), masked(after), _shown(target.resource))
+        sourced, manager = target.sourced, self._app.manager
+        before, then = shown(live, sourced, manager), shown(after, sourced, manager)
+        fields = field_changes(before, then, _shown(target))
         present = self._commit(live)
         if fields and present != self._revision.commit:
             fields.append(FieldChange(_COMMIT_PATH, present, self._revision.commit))
@@ -259,8 +264,10 @@ class Judge:
             raise error
         body = self.body(target, self._revision.commit)
         made = admitted(self._cluster, target.kind, body, self._app.manager)
-        resource = replace(_shown(target.resource), manifest=masked(body))
-        fields = tuple(replaced_fields(live, made, resource))
+        resource = replace(target.resource, manifest=shown(body, target.sourced))
+        sourced, manager = target.sourced, self._app.manager
+        before, then = shown(live, sourced, manager), shown(made, sourced, manager)
+        fields = tuple(replaced_fields(before, then, resource))
         why = f"{field} cannot be changed in place; what Git does not declare of it goes, too"
         change = replace(self._change(Action.REPLACE, target, fields), reason=why)
         return self._locked(change, target, live)
@@ -316,7 +323,7 @@ def creation(prepared: Prepared, target: Target) -> Change:
     resource = target.resource
     manifest = prepared.optouts.adopt(target.key, resource.manifest, None, prepared.app.manager)
     body = with_commit(manifest, prepared.plan.revision.commit)
-    fields = _created(resource, body)
+    fields = _created(target, body)
     return Change(Action.CREATE, target.key, resource.api_version, resource.origin, fields)
 
 
@@ -327,9 +334,10 @@ def with_commit(manifest: Manifest, commit: str) -> Manifest:
     return {**manifest, "metadata": {**metadata, "annotations": annotations}}
 
 
-def _shown(resource: Resource) -> Resource:
-    return replace(resource, manifest=masked(resource.manifest))
+def _shown(target: Target) -> Resource:
+    return replace(target.resource, manifest=shown(target.resource.manifest, target.sourced))
 
 
-def _created(resource: Resource, body: Manifest) -> tuple[FieldChange, ...]:
-    return tuple(declared_fields(_shown(replace(resource, manifest=body))))
+def _created(target: Target, body: Manifest) -> tuple[FieldChange, ...]:
+    resource = replace(target.resource, manifest=shown(body, target.sourced))
+    return tuple(declared_fields(resource))

@@ -6,8 +6,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from opslib.core.errors import OpslibError
-from opslib.core.model import Origin, ResourceKey, Revision, key_of
+from opslib.core.model import Origin, ResourceKey, Revision
 from opslib.reconcile.app import MOVED_FROM, App, giver_of
+from opslib.seal.vaultdoc import object_key
 from opslib.source.mirror import Mirror
 from opslib.source.yamlload import load_documents
 
@@ -42,7 +43,7 @@ def moves_of(mirror: Mirror, revision: Revision, app: App) -> Moves:
             text = mirror.read(revision.commit, path).decode("utf-8", errors="replace")
             documents = load_documents(text, path)
             found |= {
-                key_of(one.manifest): Origin(path, one.line)
+                object_key(one.manifest): Origin(path, one.line)
                 for one in documents
                 if giver_of(one.manifest) == app.manager
             }

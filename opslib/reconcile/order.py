@@ -14,7 +14,16 @@ _STAGES: tuple[frozenset[str], ...] = (
     frozenset({"CustomResourceDefinition", "Namespace"}),
     frozenset({"StorageClass", "PriorityClass", "RuntimeClass", "IngressClass", "GatewayClass"}),
     frozenset({"ServiceAccount", "Role", "ClusterRole", "ResourceQuota", "LimitRange"}),
-    frozenset({"RoleBinding", "ClusterRoleBinding", "ConfigMap", "Secret", "PersistentVolume"}),
+    frozenset(
+        {
+            "RoleBinding",
+            "ClusterRoleBinding",
+            "ConfigMap",
+            "Secret",
+            "SealedSecret",
+            "PersistentVolume",
+        }
+    ),
     frozenset({"PersistentVolumeClaim", "Service", "NetworkPolicy", "PodDisruptionBudget"}),
 )
 _WEBHOOKS = frozenset(

@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 
-from opslib.core.model import ResourceKey, Revision
+from opslib.core.model import Manifest, ResourceKey, Revision
 from opslib.core.progress import SILENT, Progress
 from opslib.kube.client import Cluster
 from opslib.kube.discovery import Discovery, Kind
 from opslib.kube.pace import workers
 from opslib.reconcile.app import App
 from opslib.reconcile.appfile import Leave
-from opslib.reconcile.desired import Desired
+from opslib.reconcile.desired import Desired, Target
 from opslib.reconcile.inventory import Inventory, namespaces_in_use, read_inventory
 from opslib.reconcile.judge import Judge, Memory, Prepared
 from opslib.reconcile.likeness import ask
@@ -21,6 +21,9 @@ from opslib.reconcile.moves import STAYING, Moves
 from opslib.reconcile.optouts import opt_outs
 from opslib.reconcile.plan import Change, Plan, PlanProblem
 from opslib.reconcile.prune import PruneLimits, deletions
+from opslib.reconcile.vaulted import Asked, settled
+from opslib.seal.vaultaccess import Find, nobody
+from opslib.seal.vaultvalues import Values
 
 _NAMESPACE = ("", "Namespace")
 
@@ -41,6 +44,7 @@ def make_plan(
     full: bool = False,
     memory: Memory | None = None,
     moves: Callable[[], Moves] = lambda: STAYING,
+    vault: Find = nobody,
     warnings: Sequence[str] = (),
     progress: Progress = SILENT,
 ) -> Prepared:
@@ -49,6 +53,8 @@ def make_plan(
     What is provably unchanged (see ``proof``) is not asked of the server, and of new objects
     that are alike (see ``likeness``) only the first, unless ``full``.
     ``moves`` finds what moves to other apps, asked only where something might be deleted.
+    ``vault`` is where references to values are proven. None of the values is read, unless
+    ``full``, to compare live ones, where the token may.
     ``memory`` is what earlier plans of the same process proved; it is kept up.
     What a resource cannot be applied for is collected in ``Plan.problems``, all of it, with
     file and line. Raises Unreachable and Refused as ``Cluster.request``.
@@ -58,6 +64,7 @@ def make_plan(
     inventory = read_inventory(cluster, app)
     kinds = _kinds(desired, inventory, discovery)
     live = read_live(cluster, kinds)
+    desired, unproven = _settled(app, desired, live, vault, full=full)
     optouts = opt_outs(cluster, discovery, desired, leave)
     limits = limits or PruneLimits()
     prepared = Prepared(
@@ -69,10 +76,11 @@ def make_plan(
         kinds,
         optouts,
         limits.confirmed,
+        Values(vault),
     )
     judge = Judge(cluster, prepared, full=full, memory=memory)
     changes: list[Change] = []
-    problems: list[PlanProblem] = []
+    problems = list(unproven)
     with workers() as pool:
         jobs = ask(pool, judge, desired.targets)
         for number, job in enumerate(jobs, 1):
@@ -108,6 +116,33 @@ def _kinds(desired: Desired, inventory: Inventory, discovery: Discovery) -> dict
         if kind:
             kinds.setdefault(key, kind)
     return kinds
+
+
+def _settled(
+    app: App,
+    desired: Desired,
+    live: Mapping[ResourceKey, Manifest],
+    vault: Find,
+    *,
+    full: bool,
+) -> tuple[Desired, list[PlanProblem]]:
+    """Return what is desired of Secrets in Vault, now that live ones and Vault were looked at."""
+    if not any(target.sourced for target in desired.targets):
+        return desired, []
+    targets: list[Target] = []
+    problems: list[PlanProblem] = []
+    warnings = list(desired.warnings)
+    with Asked(vault, look=full) as asked:
+        for target in desired.targets:
+            if target.sourced is None:
+                targets.append(target)
+                continue
+            there = live.get(target.key)
+            one = settled(target.resource, target.sourced, there, app.manager, asked)
+            targets.append(replace(target, resource=one.resource, sourced=one.sourced))
+            problems += [PlanProblem(target.key, *problem) for problem in one.problems]
+            warnings += one.warnings
+    return Desired(tuple(targets), tuple(warnings)), problems
 
 
 def _in_use(cluster: Cluster, app: App, inventory: Inventory, desired: Desired) -> dict[str, str]:

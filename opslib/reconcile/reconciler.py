@@ -137,6 +137,8 @@ class Reconciler:
         seen, follower = self._seen, self._follower
         if seen is None or follower is None or not (seen.holds_for(target) and follower.sound):
             return False
+        if any(t.sourced and t.sourced.floating for t in seen.wanted.prepared.desired.targets):
+            return False  # what follows the newest version in Vault moves without a commit
         follower.moved(seen.unhealthy)
         return True
 
@@ -191,6 +193,8 @@ class Reconciler:
         planned = self._session.plan(target.revision, full=full, confirmed=confirmed)
         if planned.blocking:
             raise Problems([InputError(line) for line in planned.blocking])
+        if self._mode == "correct" or planned.prepared.inventory.commit != target.commit:
+            self._session.obtain(planned)  # what cannot be had fails here, before a trial begins
         return planned
 
     def _try(self, target: Target, planned: Planned, go_on: GoOn) -> None:

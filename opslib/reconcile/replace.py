@@ -23,7 +23,6 @@ from opslib.kube.discovery import Kind
 from opslib.kube.errors import ApiError
 from opslib.reconcile.diff import FieldChange, comparable, differences, line_of, show
 from opslib.reconcile.fieldpath import value_at
-from opslib.reconcile.mask import masked
 from opslib.reconcile.prune import BY_NAME_ONLY
 from opslib.reconcile.retry import retrying
 
@@ -94,7 +93,7 @@ def replaced_fields(live: Manifest, made: Manifest, resource: Resource) -> list[
 
     What Git does not declare is made anew by the server and differs each time.
     """
-    before, after = comparable(masked(live)), comparable(masked(made))
+    before, after = comparable(live), comparable(made)
     return [
         FieldChange(show(path), old, new, line_of(path, resource), path)
         for path, old, new in differences(before, after)

@@ -22,7 +22,7 @@ from opslib.kube.discovery import Discovery, Kind
 from opslib.kube.lease import Lease, identity
 from opslib.policy import Report, check
 from opslib.reconcile.app import SYSTEM_NAMESPACE, App, app_of
-from opslib.reconcile.apply import Applied, apply_plan
+from opslib.reconcile.apply import Applied, apply_plan, obtain
 from opslib.reconcile.circles import Folders, in_cluster, refuse_circle
 from opslib.reconcile.depends import NotReady, not_ready
 from opslib.reconcile.desired import Desired, declare
@@ -37,6 +37,7 @@ from opslib.reconcile.prune import PruneLimits
 from opslib.reconcile.repofiles import appfile_at, health_at, policy_at
 from opslib.reconcile.trials import Trial, Trials, change_trials, read_trials
 from opslib.reconcile.verdict import put_on_trial
+from opslib.seal.vaultaccess import Find, later, nobody
 from opslib.source.mirror import Mirror, Source
 from opslib.source.render import Rendered, render
 from opslib.source.trust import UNVERIFIED, Verification
@@ -59,6 +60,7 @@ class Session:
     progress: Progress = SILENT
     verification: Verification = UNVERIFIED
     fetch_seconds: float = 60.0
+    vault: Find = nobody
 
     def __post_init__(self) -> None:
         self.discovery = Discovery(self.cluster)
@@ -146,6 +148,7 @@ class Session:
             full=full,
             memory=self._memory,
             moves=lambda: moves_of(self.mirror, revision, self.app),
+            vault=self.vault,
             warnings=(*self.mirror.warnings, *rendered.warnings, *_warned(trials, revision)),
             progress=self.progress,
         )
@@ -199,6 +202,7 @@ class Session:
                 where=f"dependsOn of {self.app.name}",
                 hint="apply it when they are healthy; a loop does so by itself",
             )
+        self.obtain(planned)
         self.begin(planned)
         applied = apply_plan(
             self.cluster,
@@ -214,6 +218,10 @@ class Session:
         if applied.ok and wait and go_on():
             self._settle_trials(planned)
         return applied
+
+    def obtain(self, planned: Planned) -> None:
+        """Read from Vault what the plan writes, before anything is; see ``apply.obtain``."""
+        obtain(planned.prepared)
 
     def begin(self, planned: Planned) -> Trial | None:
         """Put the plan's revision on trial, before its first write; None where it is good already.
@@ -317,6 +325,7 @@ def open_session(
         limits or PruneLimits(),
         progress,
         verify,
+        vault=later(),
     )
 
 

@@ -19,6 +19,7 @@ from opslib.reconcile.live import read_live
 POLL_SECONDS = 0.5
 PODS_SECONDS = 3.0
 """How often pods are read while workloads are in progress, in seconds."""
+_FINAL = (Health.FAILED, Health.NOT_FOUND)
 
 
 @dataclass(frozen=True)
@@ -86,7 +87,10 @@ def wait_healthy(
     rules: HealthRules = SHIPPED,
     seen: Mapping[ResourceKey, Manifest] | None = None,
 ) -> tuple[HealthOf, ...]:
-    """Poll until all are Current, or one failed and nothing is in progress, or time is up.
+    """Poll until all are Current, or what is not cannot become it, or time is up.
+
+    That is so of what failed, and of what somebody deleted meanwhile: who waits here is who
+    would write it again.
 
     ``timeout`` is in seconds; 0 looks once. ``go_on`` is asked between two looks: a loop that
     is told to stop answers False. ``seen`` is what was written just now: a Job may end and be
@@ -107,7 +111,7 @@ def wait_healthy(
         pending = {k: kinds[k] for k, s in settled.items() if s.health is not Health.CURRENT}
         done = len(kinds) - len(pending)
         progress.update("waiting for health", done, len(kinds))
-        moving = [k for k in pending if settled[k].health is not Health.FAILED]
+        moving = [k for k in pending if settled[k].health not in _FINAL]
         if not moving or time.monotonic() > until or not go_on():
             return tuple(settled[key] for key in kinds)
         time.sleep(min(POLL_SECONDS, max(0.0, until - time.monotonic())))

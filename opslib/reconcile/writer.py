@@ -21,6 +21,8 @@ from opslib.reconcile.ownership import takeover
 from opslib.reconcile.plan import Action, Change
 from opslib.reconcile.replace import replace_object
 from opslib.reconcile.retry import RETRY_SECONDS, retrying
+from opslib.reconcile.vaulted import filled
+from opslib.seal.vaultdoc import ANNOTATION
 
 _CONFLICTS = 8
 _PAUSE = 0.02
@@ -67,7 +69,7 @@ class Writer:
             self._write_locked(target, change)
         except OpslibError as error:
             self.away = self.away or isinstance(error, Unreachable)
-            text = scrubbed(error.what, target.resource.manifest)
+            text = scrubbed(error.what, self._filled(target, target.resource.manifest))
             return Failure(target.key, text, error.kind, str(target.resource.origin))
         self.written.append(target.key)
         return None
@@ -94,7 +96,7 @@ class Writer:
 
     def _send(self, target: Target, change: Change, live: Manifest | None) -> None:
         """Send one change; ``live`` is the object that it was planned for, at that version."""
-        prepared, manifest = self.prepared, target.resource.manifest
+        prepared, manifest = self.prepared, self._filled(target, target.resource.manifest)
         body = with_commit(
             prepared.optouts.adopt(target.key, manifest, live, prepared.app.manager),
             prepared.plan.revision.commit,
@@ -141,12 +143,18 @@ class Writer:
         """Return for how many seconds a request may be repeated: not past the whole's deadline."""
         return max(0.0, min(RETRY_SECONDS, self.deadline - time.monotonic()))
 
+    def _filled(self, target: Target, manifest: Manifest) -> Manifest:
+        """Return the manifest with the values that come from Vault."""
+        return filled(manifest, target.sourced, self.prepared.values)
+
     def _replace(self, target: Target, lock: Lock) -> Manifest:
         prepared = self.prepared
         return replace_object(
             self.cluster,
             target.kind,
-            with_commit(target.resource.manifest, prepared.plan.revision.commit),
+            with_commit(
+                self._filled(target, target.resource.manifest), prepared.plan.revision.commit
+            ),
             lock,
             manager=prepared.app.manager,
             go_on=self.go_on,
@@ -173,11 +181,14 @@ class Writer:
         taken = takeover(after, manager, giver_of(target.resource.manifest))
         if taken is None:
             return lock
-        metadata = {
+        metadata: dict[str, Any] = {
             "uid": lock.uid,
             "resourceVersion": lock.resource_version,
             "managedFields": taken.managed_fields,
         }
+        if target.sourced:
+            # Killed in between, another's value must not pass for the one that is noted there.
+            metadata["annotations"] = {ANNOTATION: None}
         live = self.cluster.request(
             "PATCH",
             target.kind.path(target.key.namespace, target.key.name),

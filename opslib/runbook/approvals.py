@@ -10,13 +10,13 @@ from __future__ import annotations
 import json
 import os
 import re
-import tempfile
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
 
+from opslib.core import scratch
 from opslib.core.clock import now, parse_stamp, stamp
 from opslib.core.errors import ApprovalError, InputError, OpslibError
 from opslib.core.hashes import canonical_json, digest
@@ -188,8 +188,8 @@ def _signer(signature: Any, body: bytes, where: str) -> str:
     hint = "sign it: opslib approve RECORD --sign KEY"
     if not isinstance(signature, dict) or not isinstance(signature.get("text"), str):
         raise refused("it is not signed, and signatures are required here", where, hint)
-    with ring(wanted.load()) as keys, tempfile.TemporaryDirectory(prefix="opslib-sig-") as name:
-        file = Path(name) / "signature"
+    with ring(wanted.load()) as keys, scratch.folder("sig-") as place:
+        file = place / "signature"
         file.write_text(signature["text"], encoding="utf-8")
         verify = {"ssh": _ssh_signer, "openpgp": _gpg_signer}.get(str(signature.get("kind")))
         who = verify(keys, file, body) if verify else ""

@@ -7,11 +7,11 @@ import io
 import os
 import shutil
 import tarfile
-import tempfile
 import zipfile
 from collections.abc import Mapping
 from pathlib import Path
 
+from opslib.core import scratch
 from opslib.core.errors import InputError, OpslibError
 from opslib.core.files import write_atomic
 from opslib.core.proc import run
@@ -147,8 +147,8 @@ def to_pdf(folder: Path, to: Path) -> Path:
     if not page.is_file():
         raise InputError("the record has no page to print", where=str(page))
     _free(to)
-    with tempfile.TemporaryDirectory(prefix="opslib-pdf-") as place:
-        made = Path(place) / "record.pdf"
+    with scratch.folder("pdf-") as place:
+        made = place / "record.pdf"
         words = [browser, "--headless", "--disable-gpu", "--no-pdf-header-footer"]
         # The sandbox needs a user of its own; root has none (as in many containers).
         words += ["--no-sandbox"] if os.geteuid() == 0 else []

@@ -40,7 +40,8 @@ class Client(PapermillNotebookClient):  # type: ignore[misc]  # papermill is unt
     def __init__(self, manager: Manager, session: Session, **options: Any) -> None:
         super().__init__(manager, **options)
         self.session = session
-        self.kernel_folder = kernel.socket_folder()
+        self.kernel_scratch = kernel.socket_folder()
+        self.kernel_folder = self.kernel_scratch.path
         self.km = self.own_km = kernel.new_manager(self.kernel_folder)
         self.secrets = Channel(self.kernel_folder)
         self.voice = kernel.Voice()
@@ -247,7 +248,7 @@ class Client(PapermillNotebookClient):  # type: ignore[misc]  # papermill is unt
         polite = ended.outcome in gentle and not self.left_early
         if self.kc is not None:
             self.kc.stop_channels()
-        await kernel.remove(self.own_km, self.kernel_folder, now=not polite)
+        await kernel.remove(self.own_km, self.kernel_scratch, now=not polite)
         self.secrets.close()
         if self.line is not None:
             await asyncio.to_thread(self.line.close)

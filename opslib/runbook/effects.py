@@ -115,7 +115,7 @@ def own_ledger() -> Ledger:
 def _hold() -> None:
     """Hold a lock until this kernel dies, so that nobody resumes its run while it still works.
 
-    A kernel outlives a killed runner by about a second.
+    On Linux it dies with its runner (see ``launcher``), elsewhere about a second later.
     """
     folder = facts.context().folder
     if folder is None or str(folder) in _locks:

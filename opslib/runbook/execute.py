@@ -10,7 +10,7 @@ from typing import Any
 
 from opslib.core.errors import InputError, LockBusy, OpslibError
 from opslib.core.progress import SILENT, Progress
-from opslib.runbook import facts, history, lock, places, steps
+from opslib.runbook import facts, history, launcher, lock, places, steps
 from opslib.runbook import resume as resume_
 from opslib.runbook.anchor import Anchoring, from_environment
 from opslib.runbook.attachments import taking
@@ -199,7 +199,7 @@ def _environment(this: Run, extra: Mapping[str, str]) -> dict[str, str]:
         **extra,
         facts.RUN_ID: this.run_id,
         facts.RUN_DIR: str(this.folder.path),
-        facts.RUNNER: str(os.getpid()),
+        launcher.RUNNER: str(os.getpid()),
     }
 
 

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 
 from opslib.core.clock import stamp
 from opslib.core.errors import InputError, OpslibError
+from opslib.runbook.launcher import KERNEL
 from opslib.runbook.secret import Secret
 
 if TYPE_CHECKING:
@@ -25,7 +26,7 @@ if TYPE_CHECKING:
 RESULT_MIME = "application/vnd.opslib.result+json"
 ERROR_MIME = "application/vnd.opslib.error+json"
 APPROVAL_MIME = "application/vnd.opslib.approval+json"
-RUN_ID, RUN_DIR, RUNNER = "OPSLIB_RUN_ID", "OPSLIB_RUN_DIR", "OPSLIB_RUNNER_PID"
+RUN_ID, RUN_DIR = "OPSLIB_RUN_ID", "OPSLIB_RUN_DIR"
 
 
 @dataclass(frozen=True)
@@ -48,8 +49,11 @@ def context() -> Context:
 
 
 def inside_run() -> bool:
-    """Tell whether this kernel was started by our runner, and not by a program below it."""
-    return RUN_ID in os.environ and os.environ.get(RUNNER) == str(os.getppid())
+    """Tell whether this kernel was started by our runner, and not by a program below it.
+
+    Once it was, it stays so: a kernel whose runner died is not a session of its own.
+    """
+    return RUN_ID in os.environ and os.environ.get(KERNEL) == str(os.getpid())
 
 
 def effects_lock(folder: Path) -> Path:

@@ -18,6 +18,7 @@ from dataclasses import dataclass, replace
 from itertools import pairwise
 from urllib.parse import quote, quote_plus
 
+from opslib.core import secrecy
 from opslib.core.secrecy import Known
 
 _SHORTEST_LINE = 4
@@ -105,7 +106,8 @@ def _forms(known: Known) -> Iterator[Form]:
         yield Form(text, known)
     if known.weak or known.line:
         return
-    raw = known.value.encode(errors="surrogatepass")
+    raw = secrecy.raw(known.value)
+    yield Form(secrecy.raw(known.value[::-1]), known)
     seen = set(written)
     for code in {raw, json.dumps(known.value)[1:-1].encode()}:
         for form in (*_base64(code, known), *_hex(code, known)):
@@ -146,13 +148,24 @@ def _written(value: str) -> set[bytes]:
         found |= latest
         if not latest or len(found) > _MOST_FORMS:
             break
-    return {one.encode(errors="backslashreplace") for one in found} | {
-        one.encode(errors="surrogatepass") for one in found
-    }
+    return (
+        {one.encode(errors="backslashreplace") for one in found}
+        | {one.encode(errors="surrogatepass") for one in found}
+        | _bytes(value)
+    )
+
+
+def _bytes(value: str) -> set[bytes]:
+    """Return what only bytes that are no text have: themselves, and their letters in Latin-1."""
+    plain = secrecy.raw(value)
+    if value.isascii() or plain == value.encode(errors="surrogatepass"):
+        return set()
+    shown = plain.decode("latin-1")
+    return {plain, shown.encode(), *(one.encode() for one in _escaped(shown))}
 
 
 def _quoted(value: str) -> set[str]:
-    plain = value.encode(errors="surrogatepass")
+    plain = secrecy.raw(value)
     percent = {
         quote(plain, safe=""),
         quote(plain),

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import os
-import shutil
 import signal
 import sys
 import tempfile
@@ -16,8 +15,12 @@ from typing import Any
 from jupyter_client.kernelspec import KernelSpec, KernelSpecManager
 from jupyter_client.manager import AsyncKernelManager
 
+from opslib.core import scratch
+from opslib.core.scratch import Scratch
+from opslib.runbook import launcher
+
 _SOCKET_ROOM = 60
-"""A Unix socket's path has 104 bytes at most on macOS, 108 on Linux (unix(7)); names need 40."""
+"""A Unix socket's path has 104 bytes at most on macOS, 108 on Linux (unix(7)); names need 42."""
 
 _LOOK = 0.01
 """Seconds between two looks whether the kernel has ended."""
@@ -36,7 +39,9 @@ class ThisInterpreter(KernelSpecManager):  # type: ignore[misc]  # jupyter_clien
             # Frozen modules off: what ipykernel's own spec sets, against a debugger's warning.
             # nbclient adds the option that keeps IPython's history of inputs in memory.
             argv=[
-                *(sys.executable, "-X", "frozen_modules=off", "-m", "ipykernel_launcher"),
+                # -P: what lies in the working folder takes no library's place (ipykernel's
+                # launcher sees to that itself, ours is found before it).
+                *(sys.executable, "-P", "-X", "frozen_modules=off", "-m", launcher.__name__),
                 *("-f", "{connection_file}"),
             ],
             display_name="Python 3",
@@ -44,12 +49,10 @@ class ThisInterpreter(KernelSpecManager):  # type: ignore[misc]  # jupyter_clien
         )
 
 
-def socket_folder() -> Path:
+def socket_folder() -> Scratch:
     """Create a private folder whose path is short enough for a Unix socket."""
     base = tempfile.gettempdir()
-    return Path(
-        tempfile.mkdtemp(prefix="opslib-", dir=base if len(base) <= _SOCKET_ROOM else "/tmp")  # noqa: S108  # mkdtemp makes it private
-    )
+    return scratch.make(base=base if len(base) <= _SOCKET_ROOM else "/tmp")  # noqa: S108  # it is made private
 
 
 def new_manager(folder: Path) -> Any:
@@ -104,7 +107,7 @@ class Voice:
         return b"".join(self._pieces).decode(errors="replace").strip()
 
 
-async def remove(manager: Any, folder: Path, *, now: bool) -> None:
+async def remove(manager: Any, folder: Scratch, *, now: bool) -> None:
     """End the kernel (with ``now`` by SIGKILL to its process group) and remove its sockets."""
     try:
         if manager.has_kernel and now:
@@ -115,7 +118,7 @@ async def remove(manager: Any, folder: Path, *, now: bool) -> None:
             await manager.finish_shutdown(pollinterval=_LOOK)
     finally:
         await manager.cleanup_resources()
-        shutil.rmtree(folder, ignore_errors=True)
+        folder.remove()
 
 
 async def how_it_died(manager: Any) -> str:

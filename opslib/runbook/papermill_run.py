@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import contextlib
 import copy
-import tempfile
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -20,6 +19,7 @@ from nbformat.v4 import new_output
 from papermill.exceptions import PapermillException, PapermillExecutionError
 from papermill.iorw import papermill_io
 
+from opslib.core import scratch
 from opslib.core.errors import InputError, OpslibError
 from opslib.core.progress import Progress
 from opslib.runbook import papermill_io as paths
@@ -119,9 +119,9 @@ def _run(
     out = None
     if mirror is not None and mirror.path.startswith(paths.SCHEME):
         out = paths.folder_of(mirror.path)
-    with tempfile.TemporaryDirectory(prefix="opslib-") as place:
-        path = _input(nb, about.get("input_path"), Path(place))
-        out = out or (Path.cwd() / "outputs" if path.parent == Path(place) else None)
+    with scratch.folder("papermill-") as place:
+        path = _input(nb, about.get("input_path"), place)
+        out = out or (Path.cwd() / "outputs" if path.parent == place else None)
         check_format(nb, path)
         timeout = options.get("execution_timeout") or options.get("cell_timeout")
         done = run_notebook(

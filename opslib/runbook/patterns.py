@@ -69,6 +69,7 @@ _NO_VALUE = re.compile(
     rb"|[\d:.TZ+-]+"  # a number, a time, an address
     rb"|[\w.-]+\.[\w.-]+/[\w.-]+"  # a name of Kubernetes
     rb"|Ag[A-Za-z0-9+/=]{120,}"  # sealed for the cluster, public by design
+    rb"|key=SHA256:[A-Za-z0-9+/]{43}"  # the fingerprint of the public key that it is sealed for
     rb"|vault:v\d+:.*)"
 )
 _LOOK = 64

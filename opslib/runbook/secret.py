@@ -22,6 +22,7 @@ from typing import Any, NoReturn
 
 from opslib.core import secrecy
 from opslib.core.errors import InputError
+from opslib.seal.secretbytes import SecretBytes
 
 FORMS = "a reference to the secret: env:NAME, file:/path or vault:MOUNT/PATH#KEY"
 _REFERENCE = re.compile(
@@ -40,25 +41,28 @@ class Secret:
     purpose: whatever joins, logs or stores it by accident gets the reference.
     """
 
-    __slots__ = ("_value", "reference")
+    __slots__ = ("_held", "reference")
 
     def __init__(self, reference: str) -> None:
         """Take a reference. Raises ValueError, without repeating the text, for anything else."""
         if not isinstance(reference, str) or not _REFERENCE.fullmatch(reference):
             raise ValueError("it is not a reference")
         self.reference = reference
-        self._value: str | None = None
+        self._held: SecretBytes | None = None
 
     def reveal(self) -> str:
         """Return the value: the variable, the file's text without the newline at its end, the key.
 
         It is noted as secret before it is returned. Raises InputError when it is not there.
         """
-        if self._value is None:
-            value = _resolved(self.reference)
-            secrecy.note(value, self.reference)
-            self._value = value
-        return self._value
+        return self.held().reveal().decode()
+
+    def held(self) -> SecretBytes:
+        """Return the object that holds the value, without handing the value out; see ``reveal``."""
+        if self._held is None:
+            self._held = SecretBytes(_resolved(self.reference), self.reference)
+            self._held.reveal()  # noted, so that whoever prints it later leaves a mask
+        return self._held
 
     def __repr__(self) -> str:
         return f"Secret({self.reference!r})"

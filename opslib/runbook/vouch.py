@@ -8,10 +8,10 @@ from __future__ import annotations
 
 import os
 import re
-import tempfile
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
+from opslib.core import scratch
 from opslib.core.errors import InputError
 from opslib.core.proc import find_program, run
 from opslib.runbook import verify
@@ -35,8 +35,8 @@ def vouched(folder: Path, verdict: Verdict, vouching: Vouching) -> list[Problem]
 
     Raises InputError for a bad file of keys and for what is no repository.
     """
-    with ring(_trust(vouching.trust)) as keys, tempfile.TemporaryDirectory() as place:
-        return list(_vouched(folder, verdict, vouching, keys, Path(place)))
+    with ring(_trust(vouching.trust)) as keys, scratch.folder("vouch-") as place:
+        return list(_vouched(folder, verdict, vouching, keys, place))
 
 
 def _trust(files: Sequence[Path]) -> Trust:

@@ -8,11 +8,13 @@ on, it is an error.
 
 from __future__ import annotations
 
+import contextlib
 import os
 import re
 import shutil
 import tarfile
-from collections.abc import Sequence
+import zipfile
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO
@@ -23,7 +25,14 @@ from opslib.core.progress import SILENT, Progress
 from opslib.sandbox import golang
 from opslib.sandbox.download import DownloadError, fetch
 from opslib.sandbox.pins import expected_sum
-from opslib.sandbox.tools import CONTROL_PLANE, KUBECTL, KUBERNETES, Tool, artefact
+from opslib.sandbox.tools import (
+    CONTROL_PLANE,
+    KUBECTL,
+    KUBERNETES,
+    VAULT_SERVER,
+    Tool,
+    artefact,
+)
 
 _ASSETS = "KUBEBUILDER_ASSETS"
 _ASSET_NAMES = frozenset({"etcd", "kube-apiserver", "kubectl"})
@@ -70,6 +79,15 @@ def kubectl(progress: Progress = SILENT) -> Path:
 def own_kubectl(progress: Progress = SILENT) -> Path:
     """Return the kubectl of the pinned version, whatever is on PATH; found as by ``resolve``."""
     return _resolve([KUBECTL], progress)["kubectl"][0]
+
+
+def vault(progress: Progress = SILENT) -> Path:
+    """Return Vault, or OpenBao, for tests: OPSLIB_VAULT, then PATH, then as ``resolve`` does."""
+    if explicit := _explicit(VAULT_SERVER):
+        return explicit
+    if on_path := shutil.which("vault") or shutil.which("bao"):
+        return Path(on_path)
+    return _resolve([VAULT_SERVER], progress)[VAULT_SERVER.name][0]
 
 
 def programs(tools: Sequence[Tool], progress: Progress = SILENT) -> dict[str, Path]:
@@ -171,19 +189,26 @@ def _extract(archive: Path, member: str, target: Path) -> None:
     """Take one regular file out of a verified archive, and drop the archive."""
     made = target.with_name(f".{target.name}.{os.getpid()}.tmp")
     try:
-        with (
-            tarfile.open(archive) as tar,
-            _member(tar, member) as stream,
-            open(made, "wb") as output,
-        ):
+        with _opened(archive, member) as stream, open(made, "wb") as output:
             shutil.copyfileobj(stream, output)
         made.chmod(0o755)
         os.replace(made, target)
-    except (KeyError, tarfile.TarError) as error:
+    except (KeyError, tarfile.TarError, zipfile.BadZipFile) as error:
         raise DownloadError(f"{archive.name} holds no {member}", where=str(archive)) from error
     finally:
         made.unlink(missing_ok=True)
         archive.unlink(missing_ok=True)
+
+
+@contextlib.contextmanager
+def _opened(archive: Path, member: str) -> Iterator[IO[bytes]]:
+    """Open a member of a tar or zip archive; KeyError where it is not there or not a file."""
+    if archive.suffix == ".zip":
+        with zipfile.ZipFile(archive) as pack, pack.open(member) as stream:
+            yield stream
+        return
+    with tarfile.open(archive) as tar, _member(tar, member) as stream:
+        yield stream
 
 
 def _member(tar: tarfile.TarFile, name: str) -> IO[bytes]:

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 ATTEMPTS = 3
 """How often a creation is tried with other ports, when one of them was taken meanwhile."""
 
-RESTART_SECONDS = 45.0
+RESTART_SECONDS = 90.0
 """How long a restarted control plane may take before it is created anew; it takes 4 s idle."""
 
 _DATA_PLANE = frozenset({"etcd", "kube-apiserver"})
@@ -150,21 +150,34 @@ class BringUp:
         return replace(now, detail=f"{now.detail}; {self.done}") if self.done else now
 
     def _wait_ready(self, known: State, limit: float) -> None:
-        """Wait until the API server is ready and no component has died at its start."""
-        reason = "no answer yet"
+        """Wait until the API server is ready and all components run.
+
+        Those that gave up waiting for it are started again, once.
+        """
+        reason, again = "no answer yet", False
         while time.monotonic() < limit:
-            if dead := dead_components(self.where):
+            dead = dead_components(self.where)
+            if dead and (again or not kwokctl.PATIENT_FOR_TEN_SECONDS.issuperset(dead)):
                 raise OpslibError(f"{', '.join(dead)} ended at the start")
-            try:
-                with connect(known.api_port, self.where.pki, timeout=3) as connection:
-                    code, answer = connection.send("GET", "/readyz")
-                    if code == 200:
-                        return
-                    reason = first_failure(answer)
-            except OSError as error:
-                reason = str(error)
+            reason = self._unready(known)
+            if not reason and not dead:
+                return
+            if not reason:
+                self.progress.update(f"starting again: {', '.join(dead)}")
+                seconds = limit - time.monotonic()
+                kwokctl.start(self.where, self.binaries, self.kubectl, timeout=seconds)
+                again = True
             time.sleep(0.05)
         raise DeadlineExceeded(f"kube-apiserver did not become ready: {reason}")
+
+    def _unready(self, known: State) -> str:
+        """Return why the API server is not ready; "" where it is."""
+        try:
+            with connect(known.api_port, self.where.pki, timeout=3) as connection:
+                code, answer = connection.send("GET", "/readyz")
+                return "" if code == 200 else first_failure(answer)
+        except OSError as error:
+            return str(error) or type(error).__name__
 
     def _explain(self, error: Exception) -> OpslibError:
         """Return the error with the components' last words, as their logs will be gone."""
@@ -186,6 +199,7 @@ def remove(where: Place) -> None:
     # First whoever starts components: kwokctl outlives a killed caller.
     processes.end(where.root / "bin")
     processes.end(where.work / "bin")
+    processes.end(where.sealed_secrets)
     # A removal that is interrupted must leave something that reads as never created whole.
     where.state.unlink(missing_ok=True)
     shutil.rmtree(where.root, ignore_errors=True)

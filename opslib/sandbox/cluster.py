@@ -18,7 +18,7 @@ from collections.abc import Iterator
 from opslib.core.errors import LockBusy, OpslibError
 from opslib.core.files import exclusive
 from opslib.core.progress import SILENT, Progress
-from opslib.sandbox import bringup, kwokctl, state
+from opslib.sandbox import bringup, kwokctl, sealed, state
 from opslib.sandbox.api import Api, connect
 from opslib.sandbox.look import Condition, Status, look
 from opslib.sandbox.state import Place
@@ -34,6 +34,7 @@ __all__ = [
     "say",
     "status",
     "up",
+    "with_sealed_secrets",
 ]
 
 DOWN_SECONDS = 60.0
@@ -44,6 +45,7 @@ def up(
     name: str = "default",
     *,
     nodes: int = 3,
+    sealed_secrets: bool = False,
     progress: Progress = SILENT,
     timeout: float = 180,
 ) -> Status:
@@ -53,14 +55,36 @@ def up(
     the fetching or building of programs. A sandbox that runs is left as it is; components that
     died are started on their data; what cannot be started, or was never created whole, is
     created anew, and ``Status.detail`` says so. Two calls at once do the work once.
+    ``sealed_secrets``: the Sealed Secrets controller runs beside it, see ``sealed``.
 
     Raises InputError for a bad name or setting, DeadlineExceeded, and OpslibError with the
     last words of the component that does not come up.
     """
     where = state.place(name)
     now = look(where)
-    if now.state == "running" and now.nodes >= nodes:
-        return now
+    if now.state != "running" or now.nodes < nodes:
+        now = _bring_up(where, nodes, progress, timeout)
+    if sealed_secrets:
+        with_sealed_secrets(name, progress=progress)
+    return now
+
+
+def with_sealed_secrets(
+    name: str = "default", *, progress: Progress = SILENT, timeout: float = 60
+) -> None:
+    """Have the Sealed Secrets controller run beside a sandbox; one that answers is left alone.
+
+    Its program is built by Go where it is not in the cache; ``timeout`` in seconds does not
+    count that. Raises InputError where this machine cannot run it (see ``sealed.missing``).
+    """
+    where, known = _existing(name)
+    one = sealed.Controller(known.api_port, where.sealed_secrets)
+    deadline = time.monotonic() + timeout
+    with _locked(where, deadline, progress), api(name) as connection:
+        sealed.ensure(connection, one, deadline=deadline, progress=progress)
+
+
+def _bring_up(where: Place, nodes: int, progress: Progress, timeout: float) -> Status:
     # Downloads and archives are not imported by those who only ask for the status.
     from opslib.sandbox.binaries import kubectl, resolve  # noqa: PLC0415  # start-up time
 

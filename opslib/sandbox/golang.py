@@ -9,11 +9,11 @@ import os
 import re
 import shutil
 import sys
-import tempfile
 from collections.abc import Mapping, Sequence
 from importlib.resources import as_file, files
 from pathlib import Path
 
+from opslib.core import scratch
 from opslib.core.errors import InputError, LockBusy, OpslibError
 from opslib.core.files import exclusive
 from opslib.core.proc import run
@@ -63,9 +63,9 @@ def _build_one(go: Path, tool: Tool) -> None:
     target.parent.mkdir(parents=True, exist_ok=True)
     source = files("opslib.sandbox").joinpath("gobuild", tool.component)
     # The package may be read-only and the go command wants to lock its module's folder.
-    with as_file(source) as pinned, tempfile.TemporaryDirectory(prefix="opslib-go-") as work:
+    with as_file(source) as pinned, scratch.folder("go-") as work:
         for name in ("go.mod", "go.sum"):
-            shutil.copyfile(pinned / name, Path(work, name))
+            shutil.copyfile(pinned / name, work / name)
         made = target.with_name(f".{target.name}.{os.getpid()}.tmp")
         args: list[str | Path] = [
             go,
@@ -78,7 +78,7 @@ def _build_one(go: Path, tool: Tool) -> None:
             tool.package,
         ]
         try:
-            run(args, timeout=BUILD_SECONDS, cwd=Path(work), env=build_environment(go))
+            run(args, timeout=BUILD_SECONDS, cwd=work, env=build_environment(go))
             os.replace(made, target)
         except OpslibError as error:
             raise OpslibError(

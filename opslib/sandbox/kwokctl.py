@@ -37,6 +37,11 @@ COMPONENTS = (
     "kwok-controller",
 )
 
+PATIENT_FOR_TEN_SECONDS = frozenset(COMPONENTS) - {"etcd", "kube-apiserver"}
+"""They need the API server, and end where it takes longer to start, as on a busy machine:
+https://github.com/kubernetes/kubernetes/blob/master/cmd/kube-controller-manager/app/controllermanager.go
+("failed to wait for apiserver being healthy")."""
+
 _APISERVER = {
     # Five files of 50 MB: weeks of a busy sandbox, and a bound for the disk.
     "audit-log-maxsize": "50",
@@ -226,7 +231,10 @@ def _environment(where: Place, kubectl: Path) -> dict[str, str]:
 def _kwokctl(
     where: Place, binaries: Binaries, kubectl: Path, args: list[str | Path], timeout: float
 ) -> None:
-    """Run kwokctl; raise OpslibError where it fails or a component that it started has ended."""
+    """Run kwokctl; raise OpslibError where it fails, or etcd or the API server has ended.
+
+    Where another component has ended this returns early: it can be started again.
+    """
     program = private_dir(where.root / "bin") / "kwokctl"
     # Started from the sandbox's folder, it is found and ended with the sandbox.
     program.unlink(missing_ok=True)
@@ -249,6 +257,8 @@ def _kwokctl(
         done = work.result()
     said = (done.out + done.err).decode(errors="replace")
     write_atomic(where.root / "kwokctl.log", said, mode=0o600, sync=False)
+    if ended in PATIENT_FOR_TEN_SECONDS:
+        return
     if ended:
         raise OpslibError(f"{ended} ended at the start")
     if done.code != 0:

@@ -53,6 +53,11 @@ class Place:
         return self.work / "pki"
 
     @property
+    def sealed_secrets(self) -> Path:
+        """The folder of the Sealed Secrets controller, where the sandbox has one."""
+        return self.root / "sealed-secrets"
+
+    @property
     def state(self) -> Path:
         return self.root / "state.json"
 

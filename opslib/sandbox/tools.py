@@ -1,8 +1,8 @@
 """The programs of the control plane: versions, where they are published, how they are built.
 
 The versions are those of the pinned go.mod files under ``gobuild/``. Release layouts:
-https://kubernetes.io/releases/download/ , https://github.com/etcd-io/etcd/releases and
-https://github.com/kubernetes-sigs/kwok/releases .
+https://kubernetes.io/releases/download/ , https://github.com/etcd-io/etcd/releases ,
+https://github.com/kubernetes-sigs/kwok/releases and https://releases.hashicorp.com/vault/ .
 """
 
 from __future__ import annotations
@@ -17,18 +17,21 @@ KUBERNETES = "v1.37.2"
 ETCD = "v3.7.3"
 KWOK = "v0.8.0"
 SEALED_SECRETS = "v0.40.0"
+VAULT = "v1.15.0"
 
 VERSIONS = {
     "kubernetes": KUBERNETES,
     "etcd": ETCD,
     "kwok": KWOK,
     "sealed-secrets": SEALED_SECRETS,
+    "vault": VAULT,
 }
 
 _MIRRORS = {
     "kubernetes": "https://dl.k8s.io/release",
     "etcd": "https://github.com/etcd-io/etcd/releases/download",
     "kwok": "https://github.com/kubernetes-sigs/kwok/releases/download",
+    "vault": "https://releases.hashicorp.com/vault",
 }
 _MAJOR, _MINOR = KUBERNETES.removeprefix("v").split(".")[:2]
 _STAMP = "k8s.io/component-base/version"
@@ -41,6 +44,7 @@ _LDFLAGS = {
     "etcd": "",
     "kwok": f"-X sigs.k8s.io/kwok/pkg/consts.Version={KWOK}",
     "sealed-secrets": f"-X main.VERSION={SEALED_SECRETS}",
+    "vault": "",
 }
 
 
@@ -93,7 +97,7 @@ class Artefact:
 
 
 def mirror(component: str) -> str:
-    """Return the base URL: OPSLIB_MIRROR_KUBERNETES, _ETCD or _KWOK, else the project's own."""
+    """Return the base URL: OPSLIB_MIRROR_KUBERNETES (_ETCD, _KWOK, _VAULT), else the project's."""
     explicit = os.environ.get(f"OPSLIB_MIRROR_{component.upper()}")
     return (explicit or _MIRRORS[component]).rstrip("/")
 
@@ -110,6 +114,10 @@ def artefact(tool: Tool) -> Artefact | None:
     if tool.component == "etcd":
         stem = f"etcd-{version}-{system}-{arch}"
         return Artefact("etcd", f"{version}/{stem}.tar.gz", f"{stem}/etcd", f"{version}/SHA256SUMS")
+    if tool.component == "vault":
+        number = version.removeprefix("v")
+        stem = f"{number}/vault_{number}"
+        return Artefact("vault", f"{stem}_{system}_{arch}.zip", "vault", f"{stem}_SHA256SUMS")
     return Artefact("kwok", f"{version}/{tool.name}-{system}-{arch}")
 
 
@@ -129,6 +137,7 @@ KUBESEAL = Tool("kubeseal", "sealed-secrets", "github.com/bitnami/sealed-secrets
 SEALED_SECRETS_CONTROLLER = Tool(
     "controller", "sealed-secrets", "github.com/bitnami/sealed-secrets/cmd/controller", ()
 )
+VAULT_SERVER = Tool("vault", "vault", "github.com/hashicorp/vault", ("linux", "darwin"))
 
 CONTROL_PLANE = (
     ETCD_SERVER,

@@ -23,7 +23,7 @@ import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from opslib.core.errors import InputError
 from opslib.seal.certificates import Certificate
@@ -32,6 +32,9 @@ from opslib.seal.reading import read_documents, read_file, text_of
 from opslib.seal.writing import save
 from opslib.source import yamlnodes
 from opslib.source.textedit import TextEditor
+
+if TYPE_CHECKING:  # it brings Git, which a pin in a folder does not need
+    from opslib.source.trees import Tree
 
 FILE = "seal.yaml"
 _FINGERPRINT = re.compile(r"SHA256:[A-Za-z0-9+/]{43}")
@@ -105,9 +108,25 @@ def find(start: Path) -> Pins:
     return Pins(top / FILE)
 
 
+def find_in(tree: Tree, folder: str) -> Pins:
+    """Find the pins of a commit: seal.yaml in a folder of it or above. Raises as ``load``."""
+    there = set(tree.files(""))
+    here = Path(folder)
+    for place in (here, *here.parents):
+        name = (place / FILE).as_posix()
+        if name in there:
+            return parse(tree.read([name])[name], Path(name))
+    return Pins(Path(FILE))
+
+
 def load(path: Path) -> Pins:
     """Read a file of pins. Raises InputError, with the line, where it is not as it must be."""
-    documents = read_documents(read_file(path), str(path))
+    return parse(read_file(path), path)
+
+
+def parse(data: bytes, path: Path) -> Pins:
+    """Read the text of a file of pins. Raises as ``load``."""
+    documents = read_documents(data, str(path))
     document = documents[0] if len(documents) == 1 else None
     manifest: Any = document.manifest if document else None
     if not isinstance(manifest, dict) or manifest.get("kind") != "Sealing":

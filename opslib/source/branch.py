@@ -7,12 +7,12 @@ mirror, with the commit as a patch file beside it and, if asked for, pushed.
 from __future__ import annotations
 
 import re
-import tempfile
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from pathlib import Path
 
+from opslib.core import scratch
 from opslib.core.clock import now
 from opslib.core.errors import ConflictError, InputError, OpslibError
 from opslib.core.files import private_dir, write_atomic
@@ -50,6 +50,15 @@ class Committed:
     where: str
     patch: Path | None = None
     pushed: bool = False
+
+    @property
+    def next(self) -> str:
+        """Say what a person does with it."""
+        if self.pushed:
+            return f"open a merge request of {self.branch}; {self.where} has it"
+        if self.patch:
+            return f"git am {self.patch}"
+        return f"git -C {self.where} merge {self.branch}"
 
 
 def author_of(text: str, mirror: Mirror) -> Author:
@@ -108,8 +117,8 @@ def commit_files(
     if not changes:
         raise InputError("there is nothing to commit", where=branch)
     lines = [_line(git, base, path, data) for path, data in sorted(changes.items())]
-    with tempfile.TemporaryDirectory(prefix="opslib-index-") as folder:
-        index = {"GIT_INDEX_FILE": str(Path(folder) / "index")}
+    with scratch.folder("index-") as folder:
+        index = {"GIT_INDEX_FILE": str(folder / "index")}
         _run(git, "read-tree", base, env=index)
         _run(git, "update-index", "-z", "--index-info", env=index, stdin=b"".join(lines))
         tree = _run(git, "write-tree", env=index).text.strip()
@@ -126,6 +135,15 @@ def commit_files(
             hint="name another by --branch",
         )
     return Committed(branch, commit, base, git.address.url)
+
+
+def hand_over(mirror: Mirror, made: Committed, folder: Path, *, pushing: bool = False) -> Committed:
+    """Write the patch file of a source that is no folder, and push where that is asked for."""
+    if mirror.git.address.kind != "path":
+        made = replace(made, patch=write_patch(mirror, made, folder))
+    if pushing:
+        push(mirror, made)
+    return replace(made, pushed=pushing)
 
 
 def write_patch(mirror: Mirror, made: Committed, folder: Path) -> Path:

@@ -15,6 +15,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+from opslib.core import scratch
 from opslib.core.errors import InputError, OpslibError
 from opslib.core.proc import find_program, run
 from opslib.source.trust import FORMS, Trust
@@ -55,17 +56,17 @@ def ring(trust: Trust) -> Iterator[Ring]:
     gpg, ssh = _programs(trust)
     with contextlib.ExitStack() as stack:
         try:
-            name = stack.enter_context(tempfile.TemporaryDirectory(prefix="opslib-trust-"))
-            signers = Path(name) / "allowed_signers"
+            home = stack.enter_context(scratch.folder("trust-"))
+            signers = home / "allowed_signers"
             signers.write_text(trust.signers, encoding="utf-8")
-            (Path(name) / "gpg.conf").write_text(_GPG_CONF, encoding="utf-8")
+            (home / "gpg.conf").write_text(_GPG_CONF, encoding="utf-8")
         except OSError as error:
             raise OpslibError(
                 f"no keyring can be made: {error.strerror}",
                 where=tempfile.gettempdir(),
                 hint="make room there, or name another folder by TMPDIR",
             ) from error
-        env = {"GNUPGHOME": name}
+        env = {"GNUPGHOME": str(home)}
         for file, data in trust.keys:
             _import(gpg, env, file, data)
         yield Ring(_settings(gpg, ssh, signers), env)

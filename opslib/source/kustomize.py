@@ -6,7 +6,6 @@ import hashlib
 import os
 import posixpath
 import shutil
-import tempfile
 from collections import OrderedDict
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
@@ -14,6 +13,7 @@ from typing import Any
 
 import yaml
 
+from opslib.core import scratch
 from opslib.core.errors import InputError, OpslibError, Problems
 from opslib.core.model import Manifest, Origin, Resource
 from opslib.core.proc import run
@@ -64,8 +64,7 @@ def _built(contents: Mapping[str, bytes], folder: str) -> str:
     if key in _KNOWN:
         _KNOWN.move_to_end(key)
         return _KNOWN[key]
-    with tempfile.TemporaryDirectory(prefix="opslib-kustomize-") as place:
-        root = Path(place)
+    with scratch.folder("kustomize-") as root:
         for name, data in contents.items():
             (root / name).parent.mkdir(parents=True, exist_ok=True)
             (root / name).write_bytes(data)

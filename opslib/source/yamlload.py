@@ -31,6 +31,9 @@ MAX_DEPTH = 100
 OWN_GROUP = "opslib.dev/"
 """Files of the kit itself (a policy, an app's own) are no objects of the cluster."""
 
+STANDS_FOR_OBJECTS = frozenset({"VaultSecret"})
+"""Kinds of the kit's own that an object of the cluster is made of."""
+
 _TAG = "tag:yaml.org,2002:"
 
 
@@ -70,7 +73,9 @@ def load_documents(text: str, path: str) -> list[Document]:
 
 def is_own(manifest: Any) -> bool:
     """Tell whether a document is one of the kit's own, which no cluster ever sees."""
-    return isinstance(manifest, dict) and str(manifest.get("apiVersion")).startswith(OWN_GROUP)
+    if not isinstance(manifest, dict) or manifest.get("kind") in STANDS_FOR_OBJECTS:
+        return False
+    return str(manifest.get("apiVersion")).startswith(OWN_GROUP)
 
 
 def load_values(text: str, path: str) -> Iterator[Document]:

@@ -76,11 +76,11 @@ def lab(sandbox: Status, tmp_path_factory: pytest.TempPathFactory) -> Iterator[L
             yield Lab(url, root)
         finally:
             process.terminate()
-            process.wait(timeout=20)
+            process.wait(timeout=60)
 
 
 def _answers(url: str, log: Path) -> None:
-    until = time.monotonic() + 60
+    until = time.monotonic() + 120
     while time.monotonic() < until:
         try:
             with urllib.request.urlopen(url, timeout=5) as answer:  # noqa: S310  # loopback

@@ -120,15 +120,15 @@ def _find(night: Night) -> None:
     _run(page, "from typing import Literal", alone=True)
     _run(page, "forms.parameters", alone=True)
     form = _cell(page, "forms.parameters")
-    form.get_by_label("repo", exact=True).wait_for(timeout=60_000)
+    form.get_by_label("repo", exact=True).wait_for(timeout=120_000)
     _type(page, "repo", str(night.repo))
     _type(page, "app", night.app)
     form.get_by_label("mode", exact=True).select_option("apply")
     _run(page, "runbook.load")
     first = _cell(page, "drift.summary(")
-    first.get_by_text("4 differences in 4 objects, 4 by people").wait_for(timeout=90_000)
+    first.get_by_text("4 differences in 4 objects, 4 by people").wait_for(timeout=120_000)
     table = _cell(page, "drift.table(")
-    table.get_by_text("bob@example.com").first.wait_for(timeout=60_000)
+    table.get_by_text("bob@example.com").first.wait_for(timeout=120_000)
     assert _cell(page, "driftplots.timeline(").locator("svg circle").count() == 5
     diff = _cell(page, "drift.diffs(").locator("table.yaml")
     assert "level: hot" in " ".join(diff.all_inner_texts())
@@ -143,17 +143,17 @@ def _decide(night: Night) -> None:
     keys = page.keyboard
     cells = page.locator(".jp-Cell").count()
     for name, path, letter in (("c0", "data.level", "r"), ("c1", "data.level", "a")):
-        form.get_by_label(f"Answer {night.id(name, path)}").focus(timeout=60_000)
+        form.get_by_label(f"Answer {night.id(name, path)}").focus(timeout=120_000)
         keys.press(letter)
-    form.get_by_text("1 to revert, 1 to adopt, 2 open").wait_for(timeout=30_000)
+    form.get_by_text("1 to revert, 1 to adopt, 2 open").wait_for(timeout=120_000)
     form.get_by_label(f"Answer {night.id('c2', 'metadata.labels.team', Difference.ADDED)}").focus()
     keys.press("i")
-    form.get_by_text("Not yet: an ignore needs a reason").wait_for(timeout=30_000)
+    form.get_by_text("Not yet: an ignore needs a reason").wait_for(timeout=120_000)
     for text in (DAY, "the night team's own"):
         keys.press("Tab")
         keys.type(text)
     keys.press("Enter")
-    form.get_by_text("1 to revert, 1 to adopt, 1 to ignore, 1 open").wait_for(timeout=30_000)
+    form.get_by_text("1 to revert, 1 to adopt, 1 to ignore, 1 open").wait_for(timeout=120_000)
     assert page.locator(".jp-Cell").count() == cells, "a key was a command to the notebook"
     _shot(page, "10-drift-answers", form)
 
@@ -163,19 +163,19 @@ def _apply(night: Night) -> None:
     _run(page, NEXT)
     gate = _cell(page, "runbook.gate(")
     button = gate.get_by_role("button", name="Approve this plan")
-    button.wait_for(timeout=90_000)
-    _cell(page, "carry.effects(").get_by_text("not approved").first.wait_for(timeout=60_000)
+    button.wait_for(timeout=120_000)
+    _cell(page, "carry.effects(").get_by_text("not approved").first.wait_for(timeout=120_000)
     value = night.value("c0")
     assert value
     assert value["data"] == {"level": "hot"}
     _shot(page, "11-drift-gate", gate)
     button.focus()
     page.keyboard.press("Space")
-    gate.get_by_text("Now run the next cell").wait_for(timeout=60_000)
+    gate.get_by_text("Now run the next cell").wait_for(timeout=120_000)
     _run(page, "carry.effects(")
     _cell(page, LAST).get_by_text("The record of this session").wait_for(timeout=120_000)
     again = _cell(page, "carry.verify(")
-    again.get_by_text("1 of 1 reverted differences are gone").wait_for(timeout=60_000)
+    again.get_by_text("1 of 1 reverted differences are gone").wait_for(timeout=120_000)
     _shot(page, "12-drift-done", _cell(page, "carry.effects("))
 
 

@@ -29,9 +29,9 @@ def _open(chromium: Any, lab: Lab, name: str) -> Any:
     """Open a runbook by its link in the index, and wait until its kernel answers."""
     page = chromium.new_page(viewport={"width": 1500, "height": 1250})
     page.goto(lab.open("notebooks/index.ipynb"))
-    page.locator(".jp-RenderedMarkdown a", has_text=name).first.click(timeout=60_000)
-    _panel(page).locator(".jp-CodeCell", has_text="forms.parameters").wait_for(timeout=60_000)
-    page.wait_for_selector("#jp-main-statusbar :text('| Idle')", timeout=60_000)
+    page.locator(".jp-RenderedMarkdown a", has_text=name).first.click(timeout=120_000)
+    _panel(page).locator(".jp-CodeCell", has_text="forms.parameters").wait_for(timeout=120_000)
+    page.wait_for_selector("#jp-main-statusbar :text('| Idle')", timeout=120_000)
     return page
 
 
@@ -120,7 +120,7 @@ class Desk:
         """Press the button, run on, and wait for the record."""
         gate = _cell(self.page, "runbook.gate(")
         gate.get_by_role("button", name="Approve this plan").click()
-        gate.get_by_text("Now run the next cell").wait_for(timeout=60_000)
+        gate.get_by_text("Now run the next cell").wait_for(timeout=120_000)
         _run(self.page, "runbook.once")
         last = _cell(self.page, "runbook.record(")
         last.get_by_text("The record of this session").wait_for(timeout=120_000)
@@ -157,7 +157,7 @@ def _fill_in(desk: Desk) -> None:
     _run(page, "from typing import Literal", alone=True)
     _run(page, "forms.parameters", alone=True)
     form = _cell(page, "forms.parameters")
-    form.get_by_label("repo", exact=True).wait_for(timeout=60_000)
+    form.get_by_label("repo", exact=True).wait_for(timeout=120_000)
     _type(page, "repo", str(desk.repo))
     _type(page, "app", desk.app)
     form.get_by_label("mode", exact=True).select_option("apply")
@@ -170,8 +170,8 @@ def _nothing_without_an_approval(desk: Desk) -> None:
     page = desk.page
     _run(page, "runbook.load")
     gate = _cell(page, "runbook.gate(")
-    gate.get_by_role("button", name="Approve this plan").wait_for(timeout=90_000)
-    _cell(page, "runbook.once").get_by_text("not approved").first.wait_for(timeout=60_000)
+    gate.get_by_role("button", name="Approve this plan").wait_for(timeout=120_000)
+    _cell(page, "runbook.once").get_by_text("not approved").first.wait_for(timeout=120_000)
     assert not desk.made()
     _shot(page, "2-plan", _cell(page, "plan_table(plan)"))
     _shot(page, "3-gate", gate)
@@ -182,12 +182,12 @@ def _again_asks_first(desk: Desk) -> None:
     apply = _cell(desk.page, "runbook.once")
     _run(desk.page, "runbook.once", alone=True)
     question = apply.locator(".jp-Stdin-input")
-    question.wait_for(timeout=60_000)
+    question.wait_for(timeout=120_000)
     assert "ran already" in apply.inner_text()
     _shot(desk.page, "5-asks-first", apply)
     question.fill("no")
     question.press("Enter")
-    question.wait_for(state="detached", timeout=60_000)
+    question.wait_for(state="detached", timeout=120_000)
 
 
 def _headless_is_equal(desk: Desk, record: dict[str, Any], env: dict[str, str], out: Path) -> None:
@@ -209,9 +209,9 @@ def _a_delete_needs_the_name(desk: Desk) -> None:
     _run(desk.page, "runbook.load")
     gate = _cell(desk.page, "runbook.gate(")
     typed = gate.get_by_label("Target", exact=True)
-    typed.wait_for(timeout=90_000)
+    typed.wait_for(timeout=120_000)
     gate.get_by_role("button", name="Approve this plan").click()
-    gate.get_by_text("type the target's name").wait_for(timeout=60_000)
+    gate.get_by_text("type the target's name").wait_for(timeout=120_000)
     _shot(desk.page, "6-destructive", gate)
     assert "c5" in desk.made()
     typed.fill(desk.app)
@@ -231,16 +231,16 @@ def test_a_wrong_value_is_told_at_its_field(chromium: Any, lab: Lab) -> None:
     _run(page, "target: str", alone=True)
     _run(page, "forms.parameters", alone=True)
     form = _cell(page, "forms.parameters")
-    form.get_by_label("tail", exact=True).wait_for(timeout=30_000)
+    form.get_by_label("tail", exact=True).wait_for(timeout=120_000)
     _type(page, "tail", "many")
-    form.get_by_text("it is not a whole number").wait_for(timeout=30_000)
+    form.get_by_text("it is not a whole number").wait_for(timeout=120_000)
     _run(page, "runbook.load", alone=True)
     load = _cell(page, "runbook.load")
-    load.get_by_text("parameter tail cannot be 'many'").first.wait_for(timeout=30_000)
+    load.get_by_text("parameter tail cannot be 'many'").first.wait_for(timeout=120_000)
     _shot(page, "7-wrong", form)
     _type(page, "tail", "7")
     _run(page, "runbook.load", alone=True)
-    load.locator("td", has_text="7").first.wait_for(timeout=30_000)
+    load.locator("td", has_text="7").first.wait_for(timeout=120_000)
     page.close()
 
 

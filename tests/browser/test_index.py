@@ -23,15 +23,15 @@ def test_records_are_found_and_opened(chromium: Any, lab: Lab, tmp_path: Path) -
     assert {"application/vnd.jupyter.widget-view+json", "text/html", "text/plain"} <= set(bundle)
     assert "".join(bundle["text/html"]).count("record.html") == count >= 12
     table = page.locator(".widget-vbox table.dataframe")
-    table.wait_for(timeout=30_000)
+    table.wait_for(timeout=120_000)
     assert table.locator("tbody tr").count() == count
     page.get_by_label("outcome").fill("failed")
     page.get_by_label("outcome").press("Enter")
-    table.locator("tbody tr:nth-child(2)").wait_for(state="detached", timeout=30_000)
+    table.locator("tbody tr:nth-child(2)").wait_for(state="detached", timeout=120_000)
     assert "registry refused" in table.inner_text()
     page.screenshot(path=str(lab.root / "index.png"))
     table.locator("a").first.click()
-    page.locator(".jp-HTMLViewer iframe, .jp-HTMLViewer").first.wait_for(timeout=30_000)
+    page.locator(".jp-HTMLViewer iframe, .jp-HTMLViewer").first.wait_for(timeout=120_000)
     assert page.url.endswith("/record.html")
     page.close()
     print(f"{count} records, 1 found; picture: {lab.root / 'index.png'}")

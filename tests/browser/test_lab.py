@@ -13,9 +13,9 @@ from .conftest import Lab
 def _run_all(page: Any, lab: Lab, name: str) -> dict[str, Any]:
     """Open a notebook, run all its cells, save it, and return it as it is on disk."""
     page.goto(lab.open(f"notebooks/{name}.ipynb"))
-    page.wait_for_selector(".jp-Notebook .jp-CodeCell", timeout=60_000)
+    page.wait_for_selector(".jp-Notebook .jp-CodeCell", timeout=120_000)
     # Before the kernel is there, "run" asks which one to take.
-    page.wait_for_selector("#jp-main-statusbar :text('| Idle')", timeout=60_000)
+    page.wait_for_selector("#jp-main-statusbar :text('| Idle')", timeout=120_000)
     page.get_by_role("menuitem", name="Run", exact=True).click()
     page.get_by_role("menuitem", name="Run All Cells", exact=True).click()
     path = lab.root / "notebooks" / f"{name}.ipynb"
@@ -63,7 +63,7 @@ def test_reconcile_in_jupyterlab(chromium: Any, lab: Lab, platform: Path) -> Non
     page = chromium.new_page(viewport={"width": 1400, "height": 3000})
     notebook = _run_all(page, lab, "reconcile")
     assert _errors(notebook) == []
-    page.wait_for_selector(".js-plotly-plot .barlayer", timeout=30_000)
+    page.wait_for_selector(".js-plotly-plot .barlayer", timeout=120_000)
     assert "Only planned, nothing is written" in page.content()
     page.close()
 

@@ -124,7 +124,7 @@ def test_the_loop_applies_and_ends_cleanly_on_sigterm(
         _wait(applied)
     finally:
         loop.send_signal(signal.SIGTERM)
-        _, err = loop.communicate(timeout=30)
+        _, err = loop.communicate(timeout=90)
     assert loop.returncode == 0, err
     assert opslib("watch", *common, "--status", "--json").json["phase"] == "stopped"
 

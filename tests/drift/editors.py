@@ -14,6 +14,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from opslib.core.clock import stamp
 from opslib.core.model import Manifest, ResourceKey, key_of
 from opslib.reconcile.diff import Step
 from opslib.reconcile.fieldpath import value_at
@@ -55,6 +56,11 @@ class Editor:
 
     def kubectl(self, *words: str, **env: str) -> None:
         """Run kubectl as this user."""
+        code, said = self.try_kubectl(*words, **env)
+        assert code == 0, said
+
+    def try_kubectl(self, *words: str, **env: str) -> tuple[int, str]:
+        """Run kubectl as this user; return its exit code, and what it said on stderr."""
         base = [str(kubectl()), "--namespace", self.namespace]
         if self.user:
             base += ["--as", self.user, "--as-group", "system:masters"]
@@ -63,10 +69,10 @@ class Editor:
             env={**self._env, **env},
             capture_output=True,
             text=True,
-            timeout=60,
+            timeout=120,
             check=False,
         )
-        assert done.returncode == 0, done.stderr
+        return done.returncode, done.stderr
 
     def close(self) -> None:
         self._line.close()
@@ -74,13 +80,16 @@ class Editor:
 
 @dataclass
 class Watched:
-    """One object under edit: its tracked fields, and who gave each the value that it has."""
+    """One object under edit: its tracked fields, and who gave each the value that it has.
+
+    ``truth`` has the user, and the times between which it was done.
+    """
 
     path: str
     manifest: Manifest
     places: list[tuple[Step, ...]]
     live: Manifest = field(default_factory=dict)
-    truth: dict[tuple[Step, ...], tuple[str, str]] = field(default_factory=dict)
+    truth: dict[tuple[Step, ...], tuple[str, str, str]] = field(default_factory=dict)
 
     @property
     def key(self) -> ResourceKey:
@@ -91,12 +100,13 @@ class Watched:
         return f"{self.path}/{self.manifest['metadata']['name']}"
 
     def look(self, reader: Editor, user: str, begun: str) -> None:
-        """Read the object: what has another value than before, ``user`` set after ``begun``."""
+        """Read the object: what has another value than before, ``user`` set since ``begun``."""
+        ended = stamp()
         status, found = reader.send("GET", self.url)
         assert status == 200, found
         for place in self.places:
             if value_at(self.live, place) != value_at(found, place):
-                self.truth[place] = (user, begun)
+                self.truth[place] = (user, begun, ended)
         self.live = found
 
 
@@ -347,12 +357,20 @@ def k_apply(who: Editor, one: Watched, chance: random.Random, folder: Path) -> N
 
 
 def k_replace(who: Editor, one: Watched, chance: random.Random, folder: Path) -> None:
-    _, whole = who.send("GET", one.url)
-    del whole["metadata"]["resourceVersion"]
-    whole["metadata"].setdefault("annotations", {})["note"] = _word(chance)
-    file = folder / "replace.json"
-    file.write_text(json.dumps(whole))
-    who.kubectl("replace", "-f", str(file))
+    """Read, change, replace; again where a controller wrote in between, as a person does.
+
+    kubectl itself reads the object first and puts that resourceVersion into what it sends.
+    """
+    note, file = _word(chance), folder / "replace.json"
+    for _ in range(20):
+        _, whole = who.send("GET", one.url)
+        del whole["metadata"]["resourceVersion"]
+        whole["metadata"].setdefault("annotations", {})["note"] = note
+        file.write_text(json.dumps(whole))
+        code, said = who.try_kubectl("replace", "-f", str(file))
+        if "(Conflict)" not in said:
+            break
+    assert code == 0, said
 
 
 KUBECTL: list[Edit] = [k_label, k_annotate, k_image, k_scale, k_edit, k_patch]

@@ -289,14 +289,14 @@ def test_lists_of_thousands_do_not_take_thousands_of_times_as_long() -> None:
     live = thing({"list": [{"name": "first"}, *({"name": name} for name in names)]})
     marks: dict[str, Any] = {f'k:{{"name":"{name}"}}': {".": {}, "f:name": {}} for name in names}
     live["metadata"]["managedFields"] = [entry("helm", {"f:spec": {"f:list": marks}})]
-    started = time.perf_counter()
+    started = time.process_time()
     found = list(beyond(live, twin))
     ownership = Ownership(live)
     assert all(ownership.of(one.place) for one in found)
     assert len(foreign(live, OURS)) == len(found) == len(names)
     assert unowned(live) == [(("spec", "list", "*", "name"), "first")]
-    print(f"{time.perf_counter() - started:.1f} s")
-    assert time.perf_counter() - started < 20
+    print(f"{time.process_time() - started:.1f} s")
+    assert time.process_time() - started < 20
 
 
 def _marked(name: str, **spec: Any) -> bytes:

@@ -165,7 +165,7 @@ def test_a_command(made: Made, tmp_path: Path) -> None:
     told, text = made.ask(["sh", "-c", f"cat {log}; exit 3"])
     assert told.attribution.confidence is LIKELY
     assert "exit code 3" in text
-    told, text = made.ask(AuditSource(command=("sh", "-c", f"cat {log}; sleep 60"), timeout=0.5))
+    told, text = made.ask(AuditSource(command=("sh", "-c", f"cat {log}; sleep 60"), timeout=3))
     assert told.attribution.confidence is LIKELY
     assert "did not end" in text
     told, text = made.ask(["/there/is/none"])

@@ -9,8 +9,9 @@ from collections import Counter
 from collections.abc import Callable
 from typing import Any
 
+from auditlog import lines
+
 from opslib.core.model import Manifest
-from opslib.drift.auditfiles import log_files
 from opslib.drift.effects import effect_of
 from opslib.drift.patches import lookup
 from opslib.drift.request import request_of
@@ -283,10 +284,8 @@ def test_what_writes_do(sandbox: Status, namespace: str) -> None:
 def _events(sandbox: Status, words: str) -> dict[int, Any]:
     """Return the numbered writes of the log by their numbers."""
     found: dict[int, Any] = {}
-    for one in log_files(sandbox.audit_log):
-        with one.open() as stream:
-            for line in stream:
-                if words.encode() in line and b"number=" in line:  # Go writes & as \u0026
-                    event = json.loads(line)
-                    found[int(event["requestURI"].split("&number=")[1].split("&")[0])] = event
+    for line in lines(sandbox.audit_log):
+        if words.encode() in line and b"number=" in line:  # Go writes & as \u0026
+            event = json.loads(line)
+            found[int(event["requestURI"].split("&number=")[1].split("&")[0])] = event
     return found

@@ -46,7 +46,7 @@ def sealing(server: Cluster) -> Iterator[None]:
         },
     }
     server.request("POST", _CRDS, body=body)
-    until = time.monotonic() + 30
+    until = time.monotonic() + 90
     while time.monotonic() < until:
         try:
             server.get(f"/apis/{GROUP}/namespaces/default/sealedsecrets")

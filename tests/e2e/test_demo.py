@@ -17,6 +17,8 @@ from opslib.reconcile.prune import apply_managers
 from opslib.sandbox import cluster as sandboxes
 from opslib.sandbox.binaries import kubectl
 
+pytestmark = pytest.mark.timeout(600)  # several times what it takes at rest
+
 PROJECT = Path(__file__).parents[2]
 
 
@@ -29,7 +31,7 @@ def demo(_own_state: None, tmp_path_factory: pytest.TempPathFactory) -> Iterator
     try:
         for _ in range(2):
             done = subprocess.run(
-                words, cwd=PROJECT, capture_output=True, text=True, timeout=280, check=False
+                words, cwd=PROJECT, capture_output=True, text=True, timeout=290, check=False
             )
             assert done.returncode == 0, done.stderr[-3000:]
         yield json.loads(done.stdout)
@@ -38,10 +40,10 @@ def demo(_own_state: None, tmp_path_factory: pytest.TempPathFactory) -> Iterator
 
 
 def test_every_step_ends_as_the_story_says(demo: dict[str, Any]) -> None:
-    """Seven records: six that say ok, and the bad release that says failed."""
+    """Eight records: seven that say ok, and the bad release that says failed."""
     assert demo["ok"]
     outcomes = [step["outcome"] for step in demo["steps"]]
-    assert outcomes == ["ok", "failed", "ok", "ok", "ok", "ok", "ok"]
+    assert outcomes == ["ok", "failed", "ok", "ok", "ok", "ok", "ok", "ok"]
     print(f"second run: {demo['seconds']} s, {outcomes.count('ok')} records that say ok")
 
 

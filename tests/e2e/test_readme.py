@@ -47,6 +47,8 @@ STEPS = {
     "opslib apply": "--yes",
     "opslib watch --status": "",
     "opslib drift list": "",
+    "opslib node check": "|| test $? = 4",
+    "opslib node facts": "",
     f"opslib rollout status {TARGET}": "",
     f"opslib rollout describe {TARGET}": "",
     "opslib run rollout -p namespace production": "",

@@ -18,8 +18,8 @@ from opslib.reconcile import session as sessions
 from opslib.reconcile.loop import Loop, LoopOptions
 from opslib.source.mirror import Source
 
-LEASE_SECONDS = 4.0
-"""Shorter than in life, so that a test sees it end."""
+LEASE_SECONDS = 6.0
+"""Shorter than in life, so that a test sees it end; long enough for a holder on a busy machine."""
 
 
 @dataclass(frozen=True)
@@ -27,7 +27,8 @@ class Job:
     """Whose loop it is, over what. ``said`` is the file for its lines.
 
     ``signal`` is sent to the loop by itself just before it sends its write of this ``number``
-    to an object of the app (0: never): after everything that it asks itself before a write.
+    to an object of the app (0: never): after everything that it asks itself before a write. A
+    write waits for the end of one that is to stop it, so that those under way are the last.
     ``clock`` is a file with seconds by which the wall clock is wrong; "" for a right one.
     """
 
@@ -47,8 +48,8 @@ def loops(job: Job) -> None:
     sessions.LEASE_SECONDS = LEASE_SECONDS
     if job.clock:
         _wrong_clock(Path(job.clock))
-    _strike(job)
     stop = threading.Event()
+    _strike(job, stop)
 
     def end(signum: int, frame: FrameType | None) -> None:
         del signum, frame
@@ -71,7 +72,7 @@ def loops(job: Job) -> None:
         Loop(one, options, stop, say).run()
 
 
-def _strike(job: Job) -> None:
+def _strike(job: Job, stop: threading.Event) -> None:
     """Send the signal at the write of the test's choice."""
     count = itertools.count(1)
     lock = threading.Lock()
@@ -82,9 +83,10 @@ def _strike(job: Job) -> None:
         dry = "dryRun" in (options.get("query") or {})
         if job.signal and method != "GET" and not dry and place in path:
             with lock:
-                mine = next(count) == job.number
-            if mine:
-                os.kill(os.getpid(), job.signal)
+                if next(count) == job.number:
+                    os.kill(os.getpid(), job.signal)
+                    if job.signal == signal.SIGTERM:
+                        stop.wait(60)  # the main thread may have to wait for a processor
         return real(self, method, path, **options)
 
     Cluster._send = send  # type: ignore[method-assign]  # in this process only

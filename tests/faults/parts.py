@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any, ClassVar, TypeVar
 
 import yaml
+from auditlog import lines
 
 from opslib.core.model import Manifest, Origin, Resource
 from opslib.kube.client import Cluster
@@ -162,26 +163,23 @@ WRITES = ("create", "update", "patch", "delete", "deletecollection")
 def audited(sandbox: Status, namespace: str, verbs: Sequence[str] = WRITES) -> list[Entry]:
     """Return what the audit log says of one namespace, in the order of the log.
 
-    "" is for objects without a namespace. A log that was rotated meanwhile is read whole.
+    "" is for objects without a namespace.
     """
-    files = sorted(sandbox.audit_log.parent.glob("audit*.log"), key=lambda one: one.stat().st_mtime)
     return [
         _entry(event, ref)
-        for file in files
-        for event, ref in _events(file, namespace)
+        for event, ref in _events(sandbox.audit_log, namespace)
         if event["verb"] in verbs and event["stage"] == "ResponseComplete"
     ]
 
 
-def _events(file: Path, namespace: str) -> Iterator[tuple[dict[str, Any], dict[str, Any]]]:
-    with file.open("rb") as stream:
-        for line in stream:
-            if namespace and namespace.encode() not in line:
-                continue
-            event = json.loads(line)
-            ref = event.get("objectRef") or {}
-            if ref.get("namespace", "") == namespace:
-                yield event, ref
+def _events(log: Path, namespace: str) -> Iterator[tuple[dict[str, Any], dict[str, Any]]]:
+    for line in lines(log):
+        if namespace and namespace.encode() not in line:
+            continue
+        event = json.loads(line)
+        ref = event.get("objectRef") or {}
+        if ref.get("namespace", "") == namespace:
+            yield event, ref
 
 
 def _entry(event: dict[str, Any], ref: dict[str, Any]) -> Entry:
@@ -245,7 +243,7 @@ class Program:
     def reap(cls) -> None:
         """Wait for all that were started here; their sandbox is down."""
         while cls.started:
-            cls.started.pop().wait(timeout=30)
+            cls.started.pop().wait(timeout=90)
 
     @property
     def _place(self) -> state.Place:

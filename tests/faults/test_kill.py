@@ -18,6 +18,8 @@ from opslib.sandbox.cluster import Status
 from . import victim
 from .field import Field, config, names, secret, service
 
+pytestmark = pytest.mark.timeout(600)  # several times what it takes at rest
+
 POINTS = 200
 """Kills at least, over all stories together."""
 
@@ -66,7 +68,7 @@ def _killed(arena: Field, text: str, number: int, moment: str) -> bool:
         target=victim.dies, args=(job, number, moment)
     )
     process.start()
-    process.join(timeout=60)
+    process.join(timeout=120)
     assert process.exitcode in {-signal.SIGKILL, victim.WRITTEN}, process.exitcode
     return process.exitcode == -signal.SIGKILL
 

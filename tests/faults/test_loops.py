@@ -17,6 +17,7 @@ from typing import Any
 
 import pytest
 import yaml
+from auditlog import lines
 from reconcile.loops import Repository, wait
 
 from opslib.core.clock import parse_stamp
@@ -90,7 +91,7 @@ class Process:
         if self.process.is_alive():
             self.signal(signal.SIGCONT)
             self.signal(signal.SIGTERM)
-        self.process.join(timeout=30)
+        self.process.join(timeout=90)
         if self.process.is_alive():
             self.process.kill()
             self.process.join()
@@ -162,7 +163,7 @@ class Arena:
 
     def settled(self, commit: str) -> None:
         """Wait until a commit is the last good one."""
-        wait(lambda: read_inventory(self.cluster, self.app).commit == commit, 30)
+        wait(lambda: read_inventory(self.cluster, self.app).commit == commit)
 
     def lease(self) -> dict[str, Any]:
         path = "/apis/coordination.k8s.io/v1/namespaces/opslib-system/leases"
@@ -171,7 +172,7 @@ class Arena:
     def writes(self, *, leases: bool = False) -> list[dict[str, Any]]:
         """Return the audit log's writes of this app by loops, oldest first; dry runs are none."""
         found = []
-        for line in self.sandbox.audit_log.read_text().splitlines():
+        for line in lines(self.sandbox.audit_log):
             entry = json.loads(line)
             ref = entry.get("objectRef") or {}
             own = ref.get("namespace") == self.namespace or self.app.name in str(ref.get("name"))
@@ -317,7 +318,7 @@ def test_a_killed_loop_goes_on_where_it_was(arena: Arena) -> None:
     for value, number in enumerate((1, 6, len(NAMES)), 1):
         commit = arena.repository.commit(files(str(value)))
         victim = arena.start("a", number=number, signal=signal.SIGKILL)
-        victim.process.join(timeout=40)
+        victim.process.join(timeout=90)
         assert victim.process.exitcode == -signal.SIGKILL
         kills += 1
         trial = read_trials(arena.cluster, arena.app).trial
@@ -346,7 +347,7 @@ def test_sigterm_ends_between_two_writes(arena: Arena) -> None:
     commit = arena.repository.commit(files("1"))
     number = 3
     stopped = arena.start("b", number=number, signal=signal.SIGTERM)
-    stopped.process.join(timeout=40)
+    stopped.process.join(timeout=90)
     assert stopped.process.exitcode == 0, stopped.lines()
     mine = [e for e in arena.writes() if e["user"]["username"] == stopped.user]
     patches = [e for e in mine if e["verb"] == "patch"]

@@ -26,6 +26,8 @@ from opslib.sandbox.cluster import Status
 from .parts import USER_AGENT, Asked, Bench, Entry, audited, leaves, named, overhear
 from .racing import MOMENTS, Ambush, History, SecondWriter
 
+pytestmark = pytest.mark.timeout(600)  # several times what it takes at rest
+
 RACES = 1000
 LANES = 4
 OBJECTS, FRESH = 18, 2
@@ -242,7 +244,7 @@ def lanes(sandbox: Status) -> Iterator[list[Lane]]:
     made = []
     for number in range(LANES):
         name = f"race-{uuid.uuid4().hex[:8]}"
-        sandboxes.make_namespace(sandbox.name, name)
+        sandboxes.make_namespace(sandbox.name, name, timeout=120)
         plural = ("configmaps", "services")[number % 2]
         made.append(Lane(sandbox, name, seed + 10 * number, plural))
     yield made

@@ -61,7 +61,7 @@ def test_a_server_that_stays_away(field: Field, own: Status, moment: str) -> Non
     applied = bench.write(prepared, timeout=4)
     apiserver.start()
     wait_for(lambda: ready(own), seconds=90)
-    assert applied.seconds < 12
+    assert applied.seconds < 20  # 60 are what it takes of itself
     done = {*applied.written, *applied.deleted}
     left = {change.key for change in prepared.plan.writes} - done
     if moment == "half of the objects are written":
@@ -98,8 +98,8 @@ def test_connections_that_break(field: Field, own: Status, tmp_path: Path) -> No
     seed = random.SystemRandom().randrange(10**6)
     found = yaml.safe_load(Path(field.kubeconfig).read_text(encoding="utf-8"))
     address = found["clusters"][0]["cluster"]["server"]
-    cuts = 0
-    for attempt in range(3):
+    cuts = attempt = 0
+    while attempt < 3 or (cuts <= 5 and attempt < 20):  # dice may spare many
         with cutting(int(address.rpartition(":")[2]), share=0.0, seed=seed + attempt) as cutter:
             found["clusters"][0]["cluster"]["server"] = f"https://127.0.0.1:{cutter.port}"
             path = tmp_path / "kubeconfig"
@@ -110,6 +110,7 @@ def test_connections_that_break(field: Field, own: Status, tmp_path: Path) -> No
             cutter.share = 0.15
             hold(field, bench, prepared, f"connections cut (seed {seed + attempt})")
             cuts += cutter.cuts
+            attempt += 1
             bench.cluster.close()
         converges(field)
     print(f"{cuts} connections cut")

@@ -24,6 +24,7 @@ from .field import Field
 from .holding import (
     MOMENTS,
     NEW,
+    OLD,
     OUTCOMES,
     bench_of,
     converges,
@@ -107,8 +108,8 @@ def _queue(server: Cluster, name: str, shares: int, subject: dict[str, str]) -> 
 @contextlib.contextmanager
 def _seat_taken(own: Status, field: Field, kubeconfig: Path) -> Iterator[None]:
     """Take the last seat of the user's queue, by a request whose body does not come."""
-    cluster = wait_for(lambda: _connected(kubeconfig), seconds=20)
-    with wait_for(lambda: _hog(own, field, kubeconfig, cluster), seconds=20, why="no seat"):
+    cluster = wait_for(lambda: _connected(kubeconfig), seconds=60)
+    with wait_for(lambda: _hog(own, field, kubeconfig, cluster), seconds=60, why="no seat"):
         yield
     cluster.close()
 
@@ -186,16 +187,20 @@ def test_a_storm_of_429(
 ) -> None:
     """With one seat for all writers, and others on it, 429 comes again and again; it goes on."""
     refused = _refusals(own, field)
-    with throttled(1) as kubeconfig:
-        bench = bench_of(field, kubeconfig)
-        prepared = bench.plan(NEW, "b")
-        with _company(bench.cluster, field):
-            outcome = hold(field, bench, prepared, "one seat for the whole apply")
-    storm = _refusals(own, field) - refused
+    storm = 0
+    for _ in range(10):  # how often two ask at the same moment is for the machine to decide
+        assert field.apply(OLD, "a")
+        with throttled(1) as kubeconfig:
+            bench = bench_of(field, kubeconfig)
+            prepared = bench.plan(NEW, "b")
+            with _company(bench.cluster, field):
+                outcome = hold(field, bench, prepared, "one seat for the whole apply")
+        assert outcome == "converged"
+        converges(field)
+        if (storm := _refusals(own, field) - refused) > 3:
+            break
     print(f"{storm} requests were answered by 429")
     assert storm > 3
-    assert outcome == "converged"
-    converges(field)
 
 
 @pytest.mark.parametrize("moment", MOMENTS)
@@ -218,7 +223,7 @@ def test_all_requests_are_answered_by_429_for_a_while(
 
     def strike() -> None:
         thread.start()
-        begun.wait(45)
+        begun.wait(130)
 
     overhear(bench.cluster, before=once(MOMENTS[moment](), strike))
     hold(field, bench, prepared, f"no seat for 2 s as {moment}")

@@ -71,7 +71,7 @@ def test_black_hole(write: Write) -> None:
     with full_backlog() as port:
         began = time.monotonic()
         error = fail(write(config(f"http://127.0.0.1:{port}")), Unreachable, timeout=0.3)
-        assert time.monotonic() - began < 3
+        assert time.monotonic() - began < 4.5  # without a limit it would be 5 or more
     assert "did not answer in time" in error.what
 
 
@@ -81,7 +81,7 @@ def test_accepts_and_says_nothing(write: Write) -> None:
         port = silent.getsockname()[1]
         began = time.monotonic()
         error = fail(write(config(f"http://127.0.0.1:{port}")), Unreachable, timeout=0.3)
-        assert time.monotonic() - began < 3
+        assert time.monotonic() - began < 4.5  # without a limit it would be 5 or more
     assert "did not answer in time" in error.what
 
 
@@ -375,7 +375,7 @@ def test_stream_that_falls_silent(tmp_path: Path) -> None:
         over.wait(20)
 
     with serving(answer) as fake, connected(fake, tmp_path / "k") as cluster:
-        stream = cluster.stream("/log", timeout=0.3)
+        stream = cluster.stream("/log", timeout=2)
         assert next(stream) == b'"a"'
         with pytest.raises(Unreachable, match="in time"):
             next(stream)

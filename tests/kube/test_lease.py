@@ -74,10 +74,10 @@ def test_start_at_the_same_time(make: Make) -> None:
 
 def test_renewal_keeps_it(make: Make) -> None:
     """A holder that renews keeps the lease beyond its duration, and the time it got it."""
-    first, second = make("first", 1), make("second", 1)
+    first, second = make("first", 2), make("second", 2)
     assert first.try_acquire()
     before = first.read()
-    until = time.monotonic() + 2.5
+    until = time.monotonic() + 4
     while time.monotonic() < until:
         assert first.try_acquire()
         assert not second.try_acquire()
@@ -114,7 +114,7 @@ def test_clock_of_the_holder_does_not_count(make: Make, cluster: Cluster, namesp
 
 def test_frozen_holder(make: Make) -> None:
     """A holder that was frozen beyond its term knows that it holds nothing, without asking."""
-    first, second = make("first", 1), make("second", 1)
+    first, second = make("first", 3), make("second", 3)
     assert first.try_acquire()
     assert first.held()
     wait_acquired(second)

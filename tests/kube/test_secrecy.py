@@ -4,6 +4,10 @@ from __future__ import annotations
 
 import base64
 import json
+import os
+import signal
+import subprocess
+import sys
 import uuid
 from pathlib import Path
 from typing import Any
@@ -95,3 +99,40 @@ def test_credentials_in_an_address_of_git_are_noted(registry: secrecy.Registry) 
     parse_address("https://ops:kR7%23pQ2x%21vN9@git.example.net/a.git")
     parse_address("https://glt-kR7pQ2xvN9zT4m@git.example.net/a.git")
     assert {"kR7#pQ2x!vN9", "kR7%23pQ2x%21vN9", "glt-kR7pQ2xvN9zT4m"} <= values(registry)
+
+
+KILLED = """
+import os, signal, sys
+if sys.argv[2] == "no":
+    del os.memfd_create
+from opslib.kube.client import connect
+server = connect(sys.argv[1])
+print(server.uid())
+print(sum("memfd" in os.readlink(f"/proc/self/fd/{n}") for n in os.listdir("/proc/self/fd")
+          if os.path.islink(f"/proc/self/fd/{n}")), flush=True)
+os.kill(os.getpid(), signal.SIGKILL)
+"""
+
+
+@pytest.mark.parametrize("memory", ["yes", "no"])
+def test_a_killed_process_leaves_no_key(
+    cluster: Cluster, kubeconfig: Path, tmp_path: Path, memory: str
+) -> None:
+    """The kubeconfig's own certificates and private key are in no file after kill -9.
+
+    With memory that has a path, and on systems that have no such thing.
+    """
+    assert "client-key-data" in kubeconfig.read_text(encoding="utf-8")
+    temporary = tmp_path / "temporary"
+    temporary.mkdir()
+    done = subprocess.run(
+        [sys.executable, "-c", KILLED, str(kubeconfig), memory],
+        env={**os.environ, "TMPDIR": str(temporary)},
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
+    )
+    assert done.returncode == -signal.SIGKILL, done.stderr
+    assert done.stdout.split() == [cluster.uid(), "0"]
+    assert [one for one in temporary.rglob("*") if one.is_file()] == []

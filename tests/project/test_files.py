@@ -53,13 +53,17 @@ def test_notebooks_carry_no_outputs() -> None:
 
 
 def test_notebooks_are_thin() -> None:
-    """About 20 cells, and short ones: whatever can be tested is in the package."""
+    """About 20 cells, and short ones: whatever can be tested is in the package.
+
+    A cell of parameters has one line for each.
+    """
     for book in sorted((PROJECT / "notebooks").glob("*.ipynb")):
         cells = json.loads(book.read_text())["cells"]
         assert len(cells) <= 30, book
         for cell in cells:
             if cell["cell_type"] == "code":
-                assert len(cell["source"]) <= 14, (book, cell["source"])
+                longest = 20 if "parameters" in cell["metadata"].get("tags", []) else 14
+                assert len(cell["source"]) <= longest, (book, cell["source"])
 
 
 def test_every_target_of_the_makefile_is_listed() -> None:

@@ -65,7 +65,7 @@ class Running:
     def end(self) -> None:
         """Stop and wait for the end."""
         self.stop.set()
-        self.thread.join(timeout=30)
+        self.thread.join(timeout=PATIENCE)
         assert not self.thread.is_alive()
 
     def heard(self, word: str, seconds: float = PATIENCE) -> str:

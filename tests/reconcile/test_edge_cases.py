@@ -18,7 +18,7 @@ from opslib.kube.discovery import Discovery
 from opslib.kube.errors import ApiError, Unreachable
 from opslib.reconcile.inventory import read_inventory
 from opslib.reconcile.plan import Action
-from opslib.reconcile.retry import passes
+from opslib.reconcile.retry import RETRY_SECONDS, passes
 from opslib.source.render import render_folder
 
 from .conftest import Workbench, config_map, deployment
@@ -31,7 +31,7 @@ def test_duplicate_keys_are_a_problem_and_not_repeated(bench: Workbench) -> None
     bench.apply(deployment("app", replicas=0))
     began = time.monotonic()
     plan = bench.plan(deployment("app", replicas=0) + TWICE, "b").plan
-    assert time.monotonic() - began < 5
+    assert time.monotonic() - began < RETRY_SECONDS  # so long what passes would be tried again
     (problem,) = plan.problems
     assert "duplicate" in problem.message
     assert problem.hint.startswith("mend the file")
@@ -62,7 +62,7 @@ def test_duplicates_that_are_live_already_are_told(bench: Workbench) -> None:
     bench.server.request("POST", path, body=body)
     began = time.monotonic()
     plan = bench.plan(deployment("app", replicas=0)).plan
-    assert time.monotonic() - began < 5
+    assert time.monotonic() - began < RETRY_SECONDS  # so long what passes would be tried again
     assert not plan.problems
     assert bench.apply(deployment("app", replicas=0)).ok
     one = "          env: [{name: A, value: '1'}]\n"
@@ -71,7 +71,7 @@ def test_duplicates_that_are_live_already_are_told(bench: Workbench) -> None:
     (gone,) = (f for f in change.fields if f.path.startswith("spec"))
     assert (gone.before, gone.after) == ({"name": "A", "value": "2"}, None)
     assert bench.apply(deployment("app", replicas=0) + one, "b").ok
-    assert time.monotonic() - began < 15
+    assert time.monotonic() - began < 3 * RETRY_SECONDS
     live = bench.live("deployments", "app", "apps/v1")
     assert live is not None
     assert live["spec"]["template"]["spec"]["containers"][0]["env"] == [{"name": "A", "value": "1"}]
@@ -315,7 +315,7 @@ def test_a_finalizer_that_nobody_clears_does_not_block(bench: Workbench) -> None
     applied = bench.apply(rest, "b")
     assert applied.ok
     assert [key.name for key in applied.deleted] == ["one"]
-    assert time.monotonic() - began < 10
+    assert time.monotonic() - began < 50  # a delete that was waited for would take all of 60
     live = bench.live("configmaps", "one")
     assert live is not None
     assert live["metadata"]["deletionTimestamp"]

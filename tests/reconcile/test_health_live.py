@@ -69,7 +69,9 @@ def test_a_deployment_names_the_image_that_it_lacks(bench: Workbench) -> None:
     bench.apply(deployment("web"))
     prepared = bench.plan(deployment("web", image=BAD_IMAGE), "b")
     kinds = {t.key: t.kind for t in prepared.desired.targets}
-    applied = bench.write(prepared, timeout=6)
+    bench.write(prepared, wait=False)
+    until(lambda: health_of(bench.server, kinds)[0], P, "ImagePull")
+    applied = bench.apply(deployment("web", image=BAD_IMAGE), "b", timeout=1)
     state = applied.health[0]
     assert state.health is P
     assert "ImagePull" in state.message
@@ -80,7 +82,7 @@ def test_a_deployment_names_the_image_that_it_lacks(bench: Workbench) -> None:
     plain = assess(live)
     soon = with_pods(live, plain, pods, now() + timedelta(seconds=60))
     assert (plain.health, soon.health) == (P, F)
-    mended = bench.apply(deployment("web", image="registry.example/app:3"), "c", timeout=40)
+    mended = bench.apply(deployment("web", image="registry.example/app:3"), "c", timeout=90)
     assert mended.ok, mended.health
     assert health_of(bench.server, kinds)[0].health is C
 
@@ -107,6 +109,24 @@ def test_other_workloads_name_their_pods_too(bench: Workbench, kind: str) -> Non
         text = deployment("web", image=BAD_IMAGE).replace("kind: Deployment", f"kind: {kind}")
         text = text.replace("  replicas: 1\n", "" if kind == "DaemonSet" else "  replicas: 1\n")
     until(watcher(bench, text), P, BAD_IMAGE)
+
+
+def test_what_is_deleted_meanwhile_is_not_waited_for(bench: Workbench) -> None:
+    """Nobody brings it back but who waits here, and a loop does so in its next pass."""
+    text = deployment("web").replace(
+        "labels: {app: web}", "labels: {app: web, opslib.dev/simulate: never-ready}"
+    )
+    path = f"/apis/apps/v1/namespaces/{bench.namespace}/deployments/web"
+
+    class Deleting:
+        def update(self, what: str, done: float = 0, total: float | None = None) -> None:
+            del done, total
+            if what == "waiting for health" and bench.server.find(path):
+                bench.server.request("DELETE", path)
+
+    applied = bench.write(bench.plan(text), timeout=120, progress=Deleting())
+    assert [state.health for state in applied.health] == [Health.NOT_FOUND]
+    assert applied.seconds < 100
 
 
 def children(bench: Workbench) -> Children:
@@ -292,7 +312,7 @@ def test_a_repository_brings_its_rules(bench: Workbench, tmp_path: Path, group: 
     found = report({"shards": [], "conditions": degraded})
     assert (found.health, found.message) == (F, "Degraded: one disk is slow")
     assert report({"conditions": []}).health is C
-    applied = session.apply(session.plan(session.fetch()), timeout=20)
+    applied = session.apply(session.plan(session.fetch()), timeout=60)
     assert applied.ok, applied.health
 
 

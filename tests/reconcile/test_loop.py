@@ -103,8 +103,8 @@ def test_a_rollout_that_hangs_is_mended_by_the_next_commit(
 def test_once_ends_after_one_poll(bench: Workbench, repository: Repository, start: Start) -> None:
     """With --once the loop polls, applies and ends, and gives the lease back."""
     repository.commit({"app/one.yaml": config_map("one", k="v")})
-    start(once=True).thread.join(timeout=30)
+    start(once=True).thread.join(timeout=90)
     assert _data(bench) == {"k": "v"}
     again = start(once=True)
-    again.thread.join(timeout=30)
+    again.thread.join(timeout=90)
     assert not any("waiting" in said for said in again.said)

@@ -76,7 +76,7 @@ class Shop:
         """Ask kubectl; its answer may be an error."""
         base = [str(kubectl()), "--kubeconfig", self.kubeconfig, "--namespace", self.namespace]
         return subprocess.run(
-            [*base, *words], capture_output=True, text=True, timeout=60, check=False
+            [*base, *words], capture_output=True, text=True, timeout=120, check=False
         )
 
     def until(self, target: Target, holds: Callable[[Description], bool]) -> Description:

@@ -62,7 +62,7 @@ def test_pods_that_are_refused(shop: Shop) -> None:
 def test_a_ready_workload(shop: Shop) -> None:
     """A workload whose pods are ready says so, and its timeline ends green."""
     target = shop.make("web")
-    status(shop.server, target, timeout=60)
+    status(shop.server, target, timeout=120)
     found = describe(shop.server, target)
     assert found.ready
     assert found.reason == "all 2 pods are ready"
@@ -76,7 +76,7 @@ def test_a_ready_workload(shop: Shop) -> None:
 def test_the_timeline_shows_where_it_hangs(shop: Shop) -> None:
     """A pod that fails has a bar of its own that says why; the old pods stay ready."""
     target = shop.make("web")
-    status(shop.server, target, timeout=60)
+    status(shop.server, target, timeout=120)
     shop.image(target, BAD)
     shop.until(target, lambda one: "cannot pull" in one.reason)
     rows = timeline(shop.server, target)

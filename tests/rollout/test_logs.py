@@ -15,7 +15,7 @@ from .conftest import Shop
 def test_the_lines_of_all_pods(shop: Shop) -> None:
     """Each pod's lines are there, named; kubectl reads the same text."""
     target = shop.make("web")
-    status(shop.server, target, timeout=60)
+    status(shop.server, target, timeout=120)
     lines = list(logs(shop.server, target, namespace=shop.namespace))
     pods = {line.pod for line in lines}
     assert len(pods) == 2
@@ -27,7 +27,7 @@ def test_the_lines_of_all_pods(shop: Shop) -> None:
 def test_tail_and_selector(shop: Shop) -> None:
     """The newest lines only, by label."""
     target = shop.make("web", replicas=1)
-    status(shop.server, target, timeout=60)
+    status(shop.server, target, timeout=120)
     every = [line.text for line in logs(shop.server, "app=web", namespace=shop.namespace)]
     two = [line.text for line in logs(shop.server, "app=web", namespace=shop.namespace, tail=2)]
     assert two == every[-2:]
@@ -37,7 +37,7 @@ def test_tail_and_selector(shop: Shop) -> None:
 def test_follow_goes_on_and_ends_when_closed(shop: Shop) -> None:
     """A pod that comes later joins in; closing the iterator ends it."""
     target = shop.make("web", replicas=1)
-    status(shop.server, target, timeout=60)
+    status(shop.server, target, timeout=120)
     following = logs(shop.server, target, namespace=shop.namespace, follow=True)
     first = next(following)
     shop.patch(target, {"spec": {"replicas": 2}})
@@ -50,7 +50,7 @@ def test_follow_goes_on_and_ends_when_closed(shop: Shop) -> None:
 def test_a_container_that_is_not_there(shop: Shop) -> None:
     """A wrong name is an error that lists the right ones; a selector without pods too."""
     target = shop.make("web", replicas=1)
-    status(shop.server, target, timeout=60)
+    status(shop.server, target, timeout=120)
     with pytest.raises(InputError) as caught:
         logs(shop.server, target, namespace=shop.namespace, container="wrong")
     assert "main" in str(caught.value.expected)

@@ -24,7 +24,7 @@ def _same(shop: Shop, kind: str, name: str) -> None:
 def test_a_good_rollout_ends_in_kubectls_words(shop: Shop, kind: str) -> None:
     """A rollout is waited for; its verdict is kubectl's, for each kind that has rollouts."""
     target = shop.make("web", kind)
-    verdict = status(shop.server, target, timeout=60)
+    verdict = status(shop.server, target, timeout=120)
     assert verdict.ok
     assert verdict.done
     assert verdict.available == verdict.replicas > 0
@@ -34,7 +34,7 @@ def test_a_good_rollout_ends_in_kubectls_words(shop: Shop, kind: str) -> None:
 def test_a_hanging_rollout_names_its_reason_at_the_deadline(shop: Shop) -> None:
     """Out of time is an error of its own, and it says why the pods are not ready."""
     target = shop.make("web")
-    status(shop.server, target, timeout=60)
+    status(shop.server, target, timeout=120)
     shop.image(target, BAD)
     shop.until(target, lambda found: "cannot pull image" in found.reason)
     with pytest.raises(DeadlineExceeded, match="cannot pull image") as caught:
@@ -46,7 +46,7 @@ def test_a_hanging_rollout_names_its_reason_at_the_deadline(shop: Shop) -> None:
 def test_past_the_progress_deadline_it_has_failed(shop: Shop) -> None:
     """The controller's own deadline ends the wait with a verdict that is not ok, as in kubectl."""
     target = shop.make("web", simulate="never-ready", progressDeadlineSeconds=2)
-    verdict = status(shop.server, target, timeout=60)
+    verdict = status(shop.server, target, timeout=120)
     assert not verdict.ok
     assert verdict.done
     assert verdict.message == 'deployment "web" exceeded its progress deadline'
@@ -56,7 +56,7 @@ def test_past_the_progress_deadline_it_has_failed(shop: Shop) -> None:
 def test_scaled_to_zero_is_rolled_out(shop: Shop) -> None:
     """Nothing wanted and nothing there is a success."""
     target = shop.make("web", replicas=0)
-    assert status(shop.server, target, timeout=30).ok
+    assert status(shop.server, target, timeout=120).ok
     _same(shop, "deployment", "web")
 
 
@@ -66,7 +66,7 @@ def test_a_partitioned_stateful_set(shop: Shop) -> None:
     target = shop.make("db", "StatefulSet", updateStrategy=rolling)
     shop.until(target, lambda found: found.ready)
     shop.image(target, "registry.example.com/shop:v3")
-    verdict = status(shop.server, target, timeout=60)
+    verdict = status(shop.server, target, timeout=120)
     assert verdict.message == "partitioned roll out complete: 1 new pods have been updated..."
     _same(shop, "statefulset", "db")
 
@@ -81,8 +81,8 @@ def test_on_delete_has_no_status(shop: Shop) -> None:
 def test_another_revision_is_refused(shop: Shop) -> None:
     """--revision holds the wait to one rollout."""
     target = shop.make("web")
-    status(shop.server, target, timeout=60)
-    assert status(shop.server, target, timeout=60, revision=1).ok
+    status(shop.server, target, timeout=120)
+    assert status(shop.server, target, timeout=120, revision=1).ok
     with pytest.raises(InputError, match="desired revision"):
         status(shop.server, target, revision=7)
 
@@ -99,7 +99,7 @@ def test_deleted_while_watched(shop: Shop) -> None:
                 shop.server.request("DELETE", target.path)
 
     with pytest.raises(InputError, match="deleted"):
-        status(shop.server, target, timeout=20, progress=Deleting())
+        status(shop.server, target, timeout=60, progress=Deleting())
 
 
 def _deployment(**state: int) -> Json:

@@ -9,18 +9,16 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+from auditlog import lines
+
 
 def entries(log: Path, since: datetime) -> Iterator[dict[str, Any]]:
-    """Yield the entries of opslib's clients since a time; the log is rotated, all files count."""
-    for file in log.parent.glob(f"{log.stem}*{log.suffix}"):
-        if file.stat().st_mtime < since.timestamp():
-            continue
-        with file.open("rb") as lines:
-            for line in lines:
-                if b'"userAgent":"opslib"' in line:
-                    entry = json.loads(line)
-                    if datetime.fromisoformat(entry["requestReceivedTimestamp"]) >= since:
-                        yield entry
+    """Yield the entries of opslib's clients since a time."""
+    for line in lines(log, since.timestamp()):
+        if b'"userAgent":"opslib"' in line:
+            entry = json.loads(line)
+            if datetime.fromisoformat(entry["requestReceivedTimestamp"]) >= since:
+                yield entry
 
 
 def requests(log: Path, work: Callable[[], object]) -> dict[str, int]:

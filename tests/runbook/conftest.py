@@ -86,7 +86,7 @@ def outcomes(record: Path) -> list[str | None]:
     ]
 
 
-def wait_for(condition: Callable[[], Any], what: str, seconds: float = 90.0) -> Any:
+def wait_for(condition: Callable[[], Any], what: str, seconds: float = 240.0) -> Any:
     """Wait until the condition gives something, and return it."""
     end = time.monotonic() + seconds
     while time.monotonic() < end:
@@ -151,7 +151,7 @@ class Runner(Watched):
             },
         )
 
-    def end(self, seconds: float = 90.0) -> tuple[int, str, str]:
+    def end(self, seconds: float = 240.0) -> tuple[int, str, str]:
         """Wait for the end; return the exit code and what was printed."""
         out, err = self.process.communicate(timeout=seconds)
         return self.process.returncode, out.decode(), err.decode()
@@ -194,7 +194,7 @@ class Fork(Watched):
         found = self._read("code")
         return int(found) if found else None
 
-    def wait(self, seconds: float = 120.0) -> int:
+    def wait(self, seconds: float = 240.0) -> int:
         """Wait for the end; return the exit code."""
         wait_for(lambda: self._read("code"), "the end of a fork", seconds)
         return int(self._read("code"))
@@ -245,7 +245,7 @@ class Zygote:
 
     def close(self) -> None:
         """End it; a run that still goes on ends by itself."""
-        self._process.communicate(timeout=30)
+        self._process.communicate(timeout=90)
 
 
 @pytest.fixture

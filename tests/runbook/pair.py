@@ -17,7 +17,7 @@ from typing import Any
 from opslib import runbook
 from opslib.core.errors import OpslibError
 from opslib.kube.client import connect
-from opslib.runbook import channel, current, facts, resume
+from opslib.runbook import channel, current, facts, launcher, resume
 from opslib.runbook.channel import Line
 from opslib.runbook.ledger import Ledger
 from opslib.runbook.notebook import read_notebook
@@ -80,7 +80,7 @@ def run(notebook: str, out: str, options: dict[str, Any]) -> None:
 def _kernel(one: Any, socket: Path, told: list[Any]) -> None:
     one.folder.close()  # a kernel that is executed has none of its runner's files
     os.environ[facts.RUN_ID], os.environ[facts.RUN_DIR] = one.run_id, str(one.folder.path)
-    os.environ[facts.RUNNER], os.environ[channel.CHANNEL] = str(os.getppid()), str(socket)
+    os.environ[launcher.KERNEL], os.environ[channel.CHANNEL] = str(os.getpid()), str(socket)
     try:
         work(*told)
     except OpslibError as error:

@@ -33,6 +33,8 @@ from opslib.source.mirror import Source
 from .audited import entries
 from .conftest import HERE, Zygote, read_json
 
+pytestmark = pytest.mark.timeout(600)  # several times what it takes at rest
+
 NOTEBOOK = Path(__file__).parents[2] / "notebooks" / "reconcile.ipynb"
 SCHEMA = Path(runbook.__file__).parent / "schemas" / "result.json"
 

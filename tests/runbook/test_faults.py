@@ -14,6 +14,7 @@ from typing import Any
 
 import jsonschema
 import pytest
+from witness import Witness
 
 from opslib import runbook
 from opslib.core.clock import parse_stamp
@@ -39,7 +40,7 @@ Start = Callable[..., Runner]
 SLEEP = "print('asleep', flush=True)\nimport time\ntime.sleep(60)"
 STUBBORN = (
     "import time\nprint('asleep', flush=True)\nwhile True:\n    try:\n        time.sleep(60)\n"
-    "    except KeyboardInterrupt:\n        print('no')"
+    "    except KeyboardInterrupt:\n        print('refused', flush=True)"
 )
 DENIED = (
     "from opslib.core.errors import ApprovalError\n"
@@ -124,8 +125,12 @@ def notebook_with(make: Make, cell: Cell) -> Path:
 def test_the_record_is_true(name: str, make: Make) -> None:
     """Whatever ends the run, each cell and the run say what happened."""
     source, tags, options, outcome, exit_code, cell, after = FAULTS[name]
-    limits: Any = options
-    done = runbook.run(notebook_with(make, code(source, *tags)), {}, **limits)
+    path = notebook_with(make, code(source, *tags))
+    for longer in (1, 4, 16):  # on a busy machine a limit may be over before the fault begins
+        limits: Any = {key: value * longer for key, value in options.items()}
+        done = runbook.run(path, {}, **limits)
+        if outcomes(done.record)[:2] == ["ok", "ok"]:
+            break
     assert (done.outcome, done.exit_code) == (outcome, exit_code)
     check(name, done.folder, outcome, exit_code, ["ok", "ok", cell, after])
 
@@ -151,7 +156,7 @@ def test_a_second_signal_needs_no_grace(make: Make, start: Start) -> None:
     runner = start(notebook_with(make, code(STUBBORN)), grace=60)
     runner.said("asleep")
     runner.process.send_signal(signal.SIGINT)
-    time.sleep(0.3)  # two signals at once would count as one
+    runner.said("refused")  # two signals at once would count as one
     begun = time.monotonic()
     runner.process.send_signal(signal.SIGINT)
     assert runner.end()[0] == 130
@@ -275,31 +280,39 @@ CHATTY = (
 def test_kill_9_of_the_runner_leaves_a_valid_record(
     make: Make, zygote: Zygote, tmp_path: Path
 ) -> None:
-    """At random moments the record on disk is whole, true and at most 2 s behind."""
+    """At random moments the record on disk is whole, true and at most 2 s behind.
+
+    On a busy machine it may be behind by as much more as everything takes longer there.
+    """
     path = make(*[code(CHATTY) for _ in range(3)])
     dice = random.Random(5)  # noqa: S311  # moments, not secrets
     finished = 0
-    for turn in range(KILLS // AT_ONCE):
-        outs = [tmp_path / f"out-{turn}-{number}" for number in range(AT_ONCE)]
-        runners = [zygote.start(path, out, {}) for out in outs]
-        kernels = [runner.kernel() for runner in runners]
-        for runner in runners:
-            time.sleep(dice.uniform(0, 0.8))  # the random moment is the point
-            finished += _kill(runner)
-        for pid in kernels:
-            wait_for(partial(_gone, pid), "the end of an orphaned kernel", 10)
-    print(f"{KILLS} kills -9: {KILLS} valid records, {finished} of them finished")
+    slowest = 1.0
+    with Witness() as witness:
+        for turn in range(KILLS // AT_ONCE):
+            outs = [tmp_path / f"out-{turn}-{number}" for number in range(AT_ONCE)]
+            runners = [zygote.start(path, out, {}) for out in outs]
+            kernels = [runner.kernel() for runner in runners]
+            for runner in runners:
+                time.sleep(dice.uniform(0, 0.8))  # the random moment is the point
+                finished += _kill(runner, witness)
+                slowest = max(slowest, witness.slowness(10))
+            for pid in kernels:
+                wait_for(partial(_gone, pid), "the end of an orphaned kernel")
+    print(f"{KILLS} kills -9: {KILLS} valid records, {finished} of them finished;", end=" ")
+    print(f"the machine was up to {slowest:.1f} times as slow as at rest")
 
 
-def _kill(runner: Fork) -> bool:
+def _kill(runner: Fork, witness: Witness) -> bool:
     """Kill a runner, check what it left, and tell whether it had finished before."""
     runner.kill()
     killed = time.time()
+    allowed = 2.0 * witness.slowness(5)
     runner.wait()
     record = runner.folder() / "record.ipynb"
     notebook, result = read_json(record), read_json(runner.folder() / "result.json")
-    fresh = killed - record.stat().st_mtime < 2.0
-    assert fresh or _complete(notebook) or not _began(runner, killed - 2.0)
+    fresh = killed - record.stat().st_mtime < allowed
+    assert fresh or _complete(notebook) or not _began(runner, killed - allowed)
     assert set(outcomes(record)) <= {"ok", "running", "never-run"}
     assert result["outcome"] in {"running", "ok"}
     jsonschema.validate(result, read_json(SCHEMAS / "result.json"))

@@ -33,7 +33,7 @@ Run = Callable[..., Any]
 def command(*options: object, cwd: Path) -> subprocess.CompletedProcess[bytes]:
     """Run papermill's command line with our engine."""
     words = [sys.executable, "-m", "papermill", "--engine", "opslib", *map(str, options)]
-    return subprocess.run(words, capture_output=True, check=False, timeout=60, cwd=cwd)
+    return subprocess.run(words, capture_output=True, check=False, timeout=120, cwd=cwd)
 
 
 @pytest.fixture
@@ -100,7 +100,7 @@ def test_the_scheme_names_a_folder(make: Make, tmp_path: Path) -> None:
 def test_papermills_own_engine_keeps_no_record(make: Make, tmp_path: Path) -> None:
     """The scheme without the engine is refused, as what it would write is not true."""
     words = [sys.executable, "-m", "papermill", str(make(*CELLS)), "opslib://kept/record.ipynb"]
-    done = subprocess.run(words, capture_output=True, check=False, timeout=60, cwd=tmp_path)
+    done = subprocess.run(words, capture_output=True, check=False, timeout=120, cwd=tmp_path)
     assert done.returncode == 2
     assert b"add  --engine opslib" in done.stderr
     assert not (tmp_path / "kept").exists()

@@ -402,14 +402,14 @@ def _document(size: int) -> bytes:
 
 
 def test_a_pass_costs_at_most_5_ms_per_mb() -> None:
-    """With 20 values known, the best of the passes over 5 MB; other programs only add."""
+    """With 20 values known, the best of the passes over 5 MB, by processor time."""
     data = _document(5_000_000)
     redactor = knowing(*(secrets.token_urlsafe(18) for _ in range(20)))
     redactor.data(data)
     cost, end = 1e9, time.monotonic() + 30
     while time.monotonic() < end and cost > 3.0:  # a quiet moment is waited for
-        begun = time.perf_counter()
+        begun = time.process_time()
         redactor.data(data)
-        cost = min(cost, (time.perf_counter() - begun) * 1000 / (len(data) / 1e6))
+        cost = min(cost, (time.process_time() - begun) * 1000 / (len(data) / 1e6))
     print(f"one pass: {cost:.2f} ms per MB ({len(data) / 1e6:.1f} MB, 20 values)")
     assert cost <= 5.0

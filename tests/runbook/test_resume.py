@@ -23,6 +23,8 @@ from . import pair
 from .audited import entries
 from .conftest import HERE, LOAD, Make, Zygote, code, parameters
 
+pytestmark = pytest.mark.timeout(600)  # several times what it takes at rest
+
 EFFECTS = 10
 MOMENTS = ("before", "begun", "written", "ended")
 """Before once(), inside before the request, inside after it, after once()."""

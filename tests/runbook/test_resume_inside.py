@@ -17,6 +17,8 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+import pytest
+
 from opslib import runbook
 from opslib.kube.client import Cluster
 from opslib.runbook.verify import verify
@@ -26,11 +28,16 @@ from opslib.sandbox.cluster import Status
 from .audited import entries
 from .conftest import LOAD, Fork, Make, Zygote, code, parameters, read_json, wait_for
 
-CHAINS, KILLS, CELLS, EACH = 3, 5, 4, 8
-"""Chains that run side by side, kills of each inside a cell, cells with effects, effects of one."""
+pytestmark = pytest.mark.timeout(600)  # several times what it takes at rest
+
+CHAINS, KILLS, CELLS, EACH, MOST = 3, 5, 4, 10, 5
+"""Chains that run side by side, kills of each inside a cell, cells with effects, effects of one,
+and the most that a run does before it waits for its kill: else a quick one may be done by then."""
 
 SETUP = """
+import time
 from functools import partial
+from pathlib import Path
 from opslib.kube.client import connect
 from opslib.kube.errors import ApiError
 
@@ -42,6 +49,7 @@ def find(n):
     return items[0]["metadata"]["name"] if items else None
 
 def create(n, name):
+    done.append(n)
     labels = {"chain": p.chain, "effect": f"e{n}"}
     body = {"metadata": {"labels": labels, **name}}
     try:
@@ -51,7 +59,11 @@ def create(n, name):
             raise
         return name["name"]
 
+done = []
+
 def step(n):
+    while len(done) >= p.most and not Path(p.free).exists():
+        time.sleep(0.002)  # for the kill
     any_name, one_name = {"generateName": "made-"}, {"name": f"{p.chain}-e{n}"}
     if n % 3 == 0:
         return runbook.once(f"e{n}", partial(create, n, any_name), look=partial(find, n))
@@ -63,7 +75,7 @@ def step(n):
 
 def cells() -> list[dict[str, Any]]:
     """Return a runbook: what it needs, then cells with several effects each."""
-    names = "namespace: str\nkubeconfig: str\nchain: str"
+    names = "namespace: str\nkubeconfig: str\nchain: str\nmost: int\nfree: str"
     work = [
         code(f"for n in range({EACH * k}, {EACH * (k + 1)}):\n    step(n)") for k in range(CELLS)
     ]
@@ -88,7 +100,8 @@ class Chain:
         """Kill inside cells as often as wanted, then let the work end."""
         options: dict[str, Any] = {"parameters": self.given}
         while True:
-            enough = self.inside >= KILLS
+            if enough := self.inside >= KILLS:
+                Path(self.given["free"]).touch()
             before = set(self._records())
             code_ = self._run(options, before, kill=not enough)
             (folder,) = set(self._records()) - before
@@ -114,7 +127,7 @@ class Chain:
         fork = self.zygote.start(self.notebook, self.out, options)
         if kill:
             at_work = partial(self._at_work, fork, before, self.dice.randrange(4))
-            wait_for(at_work, "the first cell that is not done", 60)
+            wait_for(at_work, "the first cell that is not done")
             time.sleep(self.dice.uniform(0, 0.06))  # the random moment is the point
             self._kill(fork, before)
         return fork.wait()
@@ -197,6 +210,7 @@ def test_no_effect_twice_wherever_a_cell_is_cut(
     def chain(number: int) -> Chain:
         name = f"c{number}"
         given = {"namespace": namespace, "kubeconfig": kubeconfig, "chain": name}
+        given |= {"most": str(MOST), "free": str(tmp_path / f"{name}-free")}
         dice = random.Random(number)  # noqa: S311  # moments, not secrets
         return Chain(name, path, tmp_path / name, given, server, zygote, dice)
 

@@ -21,6 +21,8 @@ from opslib.runbook.payloads import CROWD, LARGE, Payloads, restore
 
 from .conftest import Make, code, read_json
 
+pytestmark = pytest.mark.timeout(600)  # several times what it takes at rest
+
 KILLS = 1000
 BIG = (
     "from IPython.display import HTML, display\nfrom plotly.offline import get_plotlyjs\n"
@@ -41,7 +43,7 @@ def test_a_thousand_kills_leave_a_thousand_notebooks(tmp_path: Path) -> None:
     """After kill -9 at any moment the notebook is valid, whole, and not one save behind."""
     words = [sys.executable, "-m", "tests.runbook.writer", str(tmp_path), str(KILLS), "7"]
     root = Path(__file__).parents[2]
-    done = subprocess.run(words, capture_output=True, check=False, timeout=280, cwd=root)
+    done = subprocess.run(words, capture_output=True, check=False, timeout=560, cwd=root)
     assert done.returncode == 0, done.stderr.decode()
     found = json.loads(done.stdout)
     print(found)

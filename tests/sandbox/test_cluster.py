@@ -11,7 +11,9 @@ import subprocess
 import sys
 import time
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -60,10 +62,13 @@ def test_running(sandbox: Status) -> None:
 @pytest.mark.alone
 def test_second_up_changes_nothing_and_is_quick(sandbox: Status) -> None:
     """A second up gives the same status in under 0.3 s, and imports no Kubernetes client."""
-    begin = time.monotonic()
-    again = cluster.up(sandbox.name)
-    assert time.monotonic() - begin < 0.3
-    assert again == sandbox
+    times = []
+    for _ in range(5):  # the best of five: the control planes go on beside it
+        begin = time.monotonic()
+        again = cluster.up(sandbox.name)
+        times.append(time.monotonic() - begin)
+        assert again == sandbox
+    assert min(times) < 0.3
     code = (
         "import sys; from opslib.sandbox import cluster\n"
         f"print(cluster.up({sandbox.name!r}).state, 'kubernetes' in sys.modules)"
@@ -303,7 +308,7 @@ def test_interrupted_by_the_keyboard(spare: str, moment: str) -> None:
         folder = where.root if moment == "before" else where.work
         wait_for(lambda: processes.owned(folder / "bin"))
         first.send_signal(signal.SIGINT)
-        first.communicate(timeout=30)
+        first.communicate(timeout=90)
     assert first.returncode != 0
     assert cluster.status(spare).state == "absent"
     assert processes.owned(where.root) == {}
@@ -324,21 +329,24 @@ def test_two_starts_at_once(spare: str) -> None:
         "import sys; from opslib.sandbox import cluster\n"
         "class P:\n"
         "    def update(self, label, done=0, total=None): print(label, file=sys.stderr)\n"
+        "print('loaded', flush=True); sys.stdin.readline()\n"
         f"s = cluster.up({spare!r}, nodes=1, progress=P()); print(s.state, s.server, s.nodes)"
     )
-    args = [sys.executable, "-c", code]
-    with ThreadPoolExecutor(2) as pool:
-        both = list(
-            pool.map(
-                lambda _: subprocess.run(
-                    args, capture_output=True, text=True, check=True, timeout=120
-                ),
-                range(2),
-            )
-        )
-    assert both[0].stdout == both[1].stdout
-    assert both[0].stdout.startswith("running https://127.0.0.1:")
-    said = both[0].stderr + both[1].stderr
+    pipes: dict[str, Any] = dict.fromkeys(("stdin", "stdout", "stderr"), subprocess.PIPE)
+    with ExitStack() as stack:
+        both = [
+            stack.enter_context(subprocess.Popen([sys.executable, "-c", code], text=True, **pipes))
+            for _ in range(2)
+        ]
+        for one in both:  # who is still loading when the other is done need not wait for it
+            assert one.stdout is not None
+            assert one.stdout.readline() == "loaded\n"
+        with ThreadPoolExecutor(2) as pool:
+            ends = list(pool.map(lambda one: one.communicate("\n", timeout=120), both))
+    assert [one.returncode for one in both] == [0, 0]
+    assert ends[0][0] == ends[1][0]
+    assert ends[0][0].startswith("running https://127.0.0.1:")
+    said = ends[0][1] + ends[1][1]
     assert said.count("starting the control plane") == 1
     assert said.count("waiting: sandbox") == 1
 
@@ -372,6 +380,35 @@ def test_component_that_cannot_run(
     assert "disk on fire" in str(caught.value)
     assert cluster.status(spare).state == "absent"
     assert processes.owned(state.place(spare).root) == {}
+
+
+GAVE_UP = """#!/bin/bash
+case "$*" in *--version*) exec {real} --version;; esac
+echo x >> {starts}
+if [ $(wc -l < {starts}) -le {times} ]; then exec -a "$0" sleep {seconds}; fi
+exec -a "$0" {real} "$@"
+"""
+"""A component that ends by itself the first times, as where the API server is slow to start."""
+
+
+@pytest.mark.parametrize("times", [1, 9])
+def test_component_that_gave_up_waiting(
+    spare: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, times: int
+) -> None:
+    """What needs the API server, and ended before that was ready, is started once more."""
+    starts = tmp_path / "starts"
+    program = tmp_path / "kube-controller-manager"
+    real = tools.KUBE_CONTROLLER_MANAGER.cached()
+    text = GAVE_UP.format(real=real, starts=starts, times=times, seconds=int(times == 1))
+    program.write_text(text, encoding="utf-8")
+    program.chmod(0o755)
+    monkeypatch.setenv("OPSLIB_KUBE_CONTROLLER_MANAGER", str(program))
+    if times == 1:
+        assert cluster.up(spare, nodes=1).state == "running"
+    else:
+        with pytest.raises(OpslibError, match="kube-controller-manager ended at the start"):
+            cluster.up(spare, nodes=1)
+    assert len(starts.read_text().split()) == 2
 
 
 @pytest.mark.parametrize("variable", ["OPSLIB_KUBE_APISERVER", "OPSLIB_KWOKCTL"])

@@ -101,7 +101,7 @@ def test_refused_connection_is_remembered(tmp_path: Path) -> None:
     for _ in range(20):
         with pytest.raises(DownloadError, match="cannot reach"):
             fetch(url, tmp_path / "tool", SUM)
-    assert time.monotonic() - begin < 2
+    assert time.monotonic() - begin < 20
     assert len(download._unreachable) == 1
     download.forget_offline()
     assert download._unreachable == {}
@@ -119,26 +119,28 @@ def test_silent_server_costs_seconds(tmp_path: Path, monkeypatch: pytest.MonkeyP
             client.connect_ex(server.getsockname())
         url = f"http://127.0.0.1:{server.getsockname()[1]}/tool"
         begin = time.monotonic()
-        for _ in range(5):
+        for _ in range(50):  # 15 s, were each of them to wait
             with pytest.raises(DownloadError, match="cannot reach"):
                 fetch(url, tmp_path / "tool", SUM)
-    assert time.monotonic() - begin < 2
+    assert time.monotonic() - begin < 10
 
 
-@pytest.mark.alone
 def test_slow_name_service_costs_seconds(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A name look-up that blocks does not block the download for long."""
     monkeypatch.setattr(download, "CONNECT_SECONDS", 0.1)
 
+    over = threading.Event()
+
     def blocked(*_args: object, **_options: object) -> None:
-        time.sleep(1)
+        over.wait(60)
         raise OSError("gave up")
 
     monkeypatch.setattr(socket, "create_connection", blocked)
     begin = time.monotonic()
     with pytest.raises(DownloadError, match="no answer within"):
         fetch("https://release.invalid/tool", tmp_path / "tool", SUM)
-    assert time.monotonic() - begin < 0.95
+    assert time.monotonic() - begin < 30
+    over.set()
 
 
 def test_goes_through_the_proxy_of_the_environment(

@@ -4,16 +4,22 @@ from __future__ import annotations
 
 import io
 import sys
-from collections.abc import Callable
+import uuid
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
 
 from opslib.cli.main import run
+from opslib.kube.client import Cluster
+from opslib.sandbox import cluster as sandboxes
+from opslib.sandbox.cluster import Status
 
 from . import parts
 from .parts import Pair
+from .running import Running, defined, running
+from .vaults import Vault
 
 
 @pytest.fixture(scope="session")
@@ -26,6 +32,12 @@ def one() -> Pair:
 def two() -> Pair:
     """Return the key of another cluster."""
     return parts.pair()
+
+
+@pytest.fixture(scope="session")
+def vault(real_vault: Vault) -> Vault:
+    """Return the real Vault."""
+    return real_vault
 
 
 @pytest.fixture
@@ -74,3 +86,18 @@ def seal(
         return Ended(code, told.out, told.err)
 
     return verb
+
+
+@pytest.fixture(scope="module")
+def controller(
+    sandbox: Status, server: Cluster, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Running]:
+    """Run the controller in a namespace of its own, which is deleted afterwards."""
+    name = f"t-{uuid.uuid4().hex[:10]}"
+    sandboxes.make_namespace(sandbox.name, name, timeout=120)
+    try:
+        folder = tmp_path_factory.mktemp("controller")
+        with defined(server), running(sandbox.name, server, name, folder) as one:
+            yield one
+    finally:
+        server.request("DELETE", f"/api/v1/namespaces/{name}")

@@ -14,11 +14,11 @@ import yaml
 from opslib.kube.client import Cluster
 from opslib.sandbox import cluster as sandboxes
 from opslib.sandbox.cluster import Status
+from opslib.seal.names import CONTROLLER_NAME as NAME
 from opslib.seal.sealed import read_sealed
 
 from .conftest import Verb
 from .parts import dumped, secret
-from .running import NAME
 
 VALUE = "tr0ub4dor-and-three"
 GOOD = secret({"password": VALUE})

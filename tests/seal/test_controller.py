@@ -7,23 +7,18 @@ import json
 import os
 import subprocess
 import time
-import uuid
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from opslib.kube.client import Cluster
-from opslib.sandbox import cluster as sandboxes
-from opslib.sandbox.cluster import Status
 from opslib.seal.controller import Controller
 from opslib.seal.sealed import read_sealed
 from opslib.seal.wire import Scope
 
 from .conftest import Verb
 from .parts import dumped, secret
-from .running import Running, defined, running, until
+from .running import Running, until
 
 BIG = os.urandom(1 << 20)
 CONTENTS: dict[str, dict[str, Any]] = {
@@ -40,22 +35,6 @@ WANTED = {
     "binary": {"a": bytes(range(256))},
     "megabyte": {"a": BIG},
 }
-
-
-@pytest.fixture(scope="module")
-def controller(
-    sandbox: Status, server: Cluster, tmp_path_factory: pytest.TempPathFactory
-) -> Iterator[Running]:
-    """Run the controller in a namespace of its own, which is deleted afterwards."""
-    name = f"t-{uuid.uuid4().hex[:10]}"
-    sandboxes.make_namespace(sandbox.name, name)
-    kubeconfig = sandboxes.environment(sandbox.name)["KUBECONFIG"]
-    try:
-        folder = tmp_path_factory.mktemp("controller")
-        with defined(server), running(server, kubeconfig, name, folder) as one:
-            yield one
-    finally:
-        server.request("DELETE", f"/api/v1/namespaces/{name}")
 
 
 def _document(kind: str, scope: Scope, namespace: str) -> dict[str, Any]:

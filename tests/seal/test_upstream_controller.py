@@ -23,6 +23,7 @@ import yaml
 from opslib.kube.client import Cluster
 from opslib.sandbox import cluster as sandboxes
 from opslib.sandbox.cluster import Status
+from opslib.sandbox.sealed import NAME
 from opslib.seal import age, certificates
 from opslib.seal.controller import Controller
 from opslib.seal.sealed import read_sealed
@@ -33,7 +34,7 @@ from opslib.seal.wire import DOMAIN, Scope
 from . import parts
 from .conftest import Verb
 from .parts import Pair, dumped, secret
-from .running import NAME, Running, defined, running, until
+from .running import Running, defined, running, until
 
 TRUE = "true"
 MANAGED, PATCH = f"{DOMAIN}/managed", f"{DOMAIN}/patch"
@@ -45,7 +46,7 @@ DAY = timedelta(days=1)
 def _home(sandbox: Status, server: Cluster) -> Iterator[str]:
     """Make a namespace for a controller, which goes with it."""
     name = f"t-{uuid.uuid4().hex[:10]}"
-    sandboxes.make_namespace(sandbox.name, name)
+    sandboxes.make_namespace(sandbox.name, name, timeout=120)
     try:
         yield name
     finally:
@@ -70,10 +71,9 @@ def controller(
 ) -> Iterator[Running]:
     """Run a controller for all namespaces but those of the other controllers here."""
     del definitions
-    kubeconfig = sandboxes.environment(sandbox.name)["KUBECONFIG"]
     folder = tmp_path_factory.mktemp("controller")
     fast = ("--rate-limit=1000", "--rate-limit-burst=1000", "--kubeclient-qps=-1")
-    with _home(sandbox, server) as name, running(server, kubeconfig, name, folder, *fast) as one:
+    with _home(sandbox, server) as name, running(sandbox.name, server, name, folder, *fast) as one:
         yield one
 
 
@@ -403,11 +403,10 @@ Start = Callable[..., contextlib.AbstractContextManager[Running]]
 @pytest.fixture
 def start(sandbox: Status, server: Cluster, home: str, tmp_path: Path) -> Start:
     """Return what runs a controller for its own namespace only, with options."""
-    kubeconfig = sandboxes.environment(sandbox.name)["KUBECONFIG"]
 
     def begin(*options: str, program: Path | None = None) -> Any:
         words = ("--all-namespaces=false", *options)
-        return running(server, kubeconfig, home, tmp_path, *words, program=program)
+        return running(sandbox.name, server, home, tmp_path, *words, program=program)
 
     return begin
 

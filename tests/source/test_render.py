@@ -123,7 +123,7 @@ def test_what_kubectl_refuses_is_told_in_its_words(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="kubectl kustomize refuses") as caught:
         committed(tmp_path, files, "app")
     assert "absent.yaml" in str(caught.value)
-    assert "opslib-kustomize-" not in str(caught.value)
+    assert "kustomize-" not in str(caught.value)
 
 
 def test_a_root_with_several_kustomizations_is_refused(tmp_path: Path) -> None:

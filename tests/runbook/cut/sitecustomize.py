@@ -2,7 +2,7 @@
 
 Python imports this in the kernel, where this folder is on its path. CUT is JSON: ``moment``
 (before the request is sent, or after its answer), ``whom`` (both, or the runner alone, whose
-kernel then goes on until it notices), ``number``, and ``what``, a pattern of METHOD PATH.
+kernel may go on until it is told), ``number``, and ``what``, a pattern of METHOD PATH.
 """
 
 from __future__ import annotations
@@ -18,12 +18,12 @@ from typing import Any
 
 def _install(cut: dict[str, Any]) -> None:
     from opslib.kube.client import Cluster
-    from opslib.runbook import facts
+    from opslib.runbook import launcher
 
     count, lock, real = itertools.count(1), threading.Lock(), Cluster._send
 
     def die() -> None:
-        os.kill(int(os.environ[facts.RUNNER]), signal.SIGKILL)
+        os.kill(int(os.environ[launcher.RUNNER]), signal.SIGKILL)
         if cut["whom"] == "both":
             os.kill(os.getpid(), signal.SIGKILL)
 
