@@ -14,7 +14,7 @@ import yaml
 from opslib.kube.client import Cluster
 from opslib.sandbox import cluster as sandboxes
 from opslib.sandbox.cluster import Status
-from opslib.sandbox.sealed import NAME
+from opslib.seal.names import CONTROLLER_NAME as NAME
 from opslib.seal.sealed import read_sealed
 
 from .conftest import Verb
