@@ -28,6 +28,8 @@ from opslib.sandbox.cluster import Status
 from .conftest import Lab
 from .test_gate import _cell, _git, _open, _run, _shot, _type
 
+pytestmark = pytest.mark.timeout(900)  # several times what it takes at rest
+
 DAY = str(now().date() + timedelta(days=30))
 FORM, NEXT, LAST = "desk.form(answers)", "carry.prepare(", "runbook.record("
 

@@ -20,6 +20,8 @@ from opslib.sandbox.cluster import Status
 
 from .conftest import PROJECT, Lab
 
+pytestmark = pytest.mark.timeout(900)  # several times what it takes at rest
+
 SHOTS = PROJECT / "outputs" / "browser"
 OWN = {"run_id", "started", "ended", "seconds", "approval"}
 """What differs between two runs of the same: ids, times, and who approved."""
