@@ -15,9 +15,6 @@ from opslib.core import secrecy
 from opslib.core.model import Resource
 from opslib.policy.containers import containers
 from opslib.policy.seen import Seen, items, mapping, pointer
-from opslib.seal.scan import verified
-from opslib.seal.scan.files import scan_bytes
-from opslib.seal.scan.model import KINDS
 from opslib.seal.vaultdoc import is_vault_secret
 from opslib.seal.vaultref import parse
 
@@ -66,6 +63,8 @@ def plain(resource: Resource) -> Iterator[Seen]:
 
 def _unsealed(resource: Resource) -> Iterator[Seen]:
     """Find values of a SealedSecret that are no ciphertext."""
+    from opslib.seal.scan import verified  # noqa: PLC0415  # start-up time
+
     spec = mapping(resource.manifest.get("spec"))
     for key, value in mapping(spec.get("encryptedData")).items():
         if isinstance(value, str) and value and not verified.sealed(value):
@@ -78,6 +77,9 @@ def _scanned(resource: Resource, known: set[str]) -> Iterator[Seen]:
     text = json.dumps(resource.manifest, default=str)
     if len(text) > _MOST:
         return  # a plan must not wait for it; the scan of the files has no such bound
+    from opslib.seal.scan.files import scan_bytes  # noqa: PLC0415  # start-up time
+    from opslib.seal.scan.model import KINDS  # noqa: PLC0415  # start-up time
+
     for one in scan_bytes(text.encode(), "manifest.json").seen:
         if not any(one.key == field or one.key.startswith(f"{field}/") for field in known):
             yield Seen(resource, one.key, KINDS[one.kind].what, _SEAL, "warning")
