@@ -62,12 +62,14 @@ _NOT = re.compile(
     r"|forgot|forget|invalid|wrong|missing|empty)_?"
     r"(?:password|passwd|pass|secret|token|key|private|credential|auth)s?$"
 )
+_RESULT = re.compile(r"[A-Z]\w*\.PASS")
+"""A member of an enumeration of results, beside FAIL."""
 
 
 @functools.lru_cache(maxsize=65_536)
 def telling(name: str) -> Telling:
     """Weigh a name: camelCase, snake_case, kebab-case, dotted; a trailing number does not count."""
-    if not name or len(name) > _LONGEST:
+    if not name or len(name) > _LONGEST or _RESULT.fullmatch(name):
         return Telling.NOTHING
     snake = snake_case(name)
     for _ in range(3):
