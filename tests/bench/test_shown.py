@@ -57,12 +57,12 @@ def test_fio_is_used_where_it_is_and_asked_for_where_not(
     disk: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     """A sweep has a point for each depth; without fio it is said how to get it."""
-    if shutil.which("fio"):
-        found = fio.sweep(str(disk), depths=(1, 8), seconds=1, size=8 << 20)
-        print(found.as_dict())
-        assert [one.depth for one in found.points] == [1, 8]
-        assert found.knee in {1, 8}
-        assert all(one.latency.percentiles[99.0] > 0 for one in found.points)
+    assert shutil.which("fio"), "install fio"
+    found = fio.sweep(str(disk), depths=(1, 8), seconds=1, size=8 << 20)
+    print(found.as_dict())
+    assert [one.depth for one in found.points] == [1, 8]
+    assert found.knee in {1, 8}
+    assert all(one.latency.percentiles[99.0] > 0 for one in found.points)
     monkeypatch.setenv("PATH", str(tmp_path))
     with pytest.raises(InputError, match="fio is needed") as caught:
         fio.sweep(str(disk), depths=(1,))
