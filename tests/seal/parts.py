@@ -169,7 +169,7 @@ def _build(
     pinned: Path, target: Path, package: str, version: str = "", *, source: Path | None = None
 ) -> None:
     """Build a Go program from pinned modules; it appears whole."""
-    go = golang.find_go(SILENT)
+    go = golang.find_go(SILENT, ["sealed-secrets"])
     with tempfile.TemporaryDirectory() as work:
         for path in (pinned / "go.mod", pinned / "go.sum", *([source] if source else ())):
             shutil.copyfile(path, Path(work, path.name))

@@ -123,7 +123,7 @@ def until(work: Callable[[], Any], what: str, seconds: float = 90) -> Any:
 def module() -> Path:
     """Return the folder of the module that the newest controller is built from."""
     pinned = Path(str(files("opslib.sandbox"))) / "gobuild" / "sealed-secrets"
-    go = golang.find_go(SILENT)
+    go = golang.find_go(SILENT, ["sealed-secrets"])
     with tempfile.TemporaryDirectory() as work:
         for name in ("go.mod", "go.sum"):
             Path(work, name).write_bytes((pinned / name).read_bytes())

@@ -1,6 +1,6 @@
 module opslib.local/sandbox/vault
 
-go 1.26.8
+go 1.26.0
 
 // A list of certificate authorities inside one dependency has one with a negative serial number.
 godebug x509negativeserial=1
