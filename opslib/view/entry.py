@@ -83,6 +83,8 @@ class Entry:
                 where=f"Secret {self.namespace}/{self.name}",
                 hint=here if interactive else other,
             )
+        if facts.context().interactive:  # the form in the record is as it was before
+            show.say("; ".join(f"{key}: {clean(self.says(key))}" for key in self.keys))
         return dict(self.values)
 
     def says(self, key: str) -> str:
@@ -92,9 +94,10 @@ class Entry:
 
 def form(entry: Entry) -> None:
     """Ask for the values; where nobody can answer, show where each comes from."""
+    told = {key: clean(entry.sources.get(key, "asked for here")) for key in entry.keys}
     rows = "".join(
-        f"<tr><td>{html.escape(key)}</td><td>{html.escape(clean(entry.says(key)))}</td></tr>"
-        for key in entry.keys
+        f"<tr><td>{html.escape(key)}</td><td>{html.escape(text)}</td></tr>"
+        for key, text in told.items()
     )
     fallback = (
         '<table class="dataframe"><thead><tr><th>key</th><th>value</th></tr></thead>'

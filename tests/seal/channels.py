@@ -58,7 +58,7 @@ CHANNELS: dict[str, str] = {
     "widgets": "import ipywidgets as w\n"
     "for n, t in enumerate(T[:48]):\n"
     "    kind = (w.Text, w.Textarea, w.HTML, w.Label, w.Password)[n % 5]\n"
-    "    display(w.HBox([kind(value=t, description=t[:20]), w.Button(description=t)]))\n"
+    "    display(w.HBox([kind(value=t, description='a'), w.Button(description=t)]))\n"
     "display(w.HTML(X['widgets']))",
     "traceback": "def login(dsn): raise ValueError('no login with ' + dsn)\n"
     "for t in T:\n"
