@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -24,6 +25,7 @@ from opslib.reconcile.needs import waiting
 from opslib.reconcile.order import FIRST, stage_of, staged, wave_of
 from opslib.reconcile.plan import Action, Change
 from opslib.reconcile.prune import apply_managers
+from opslib.reconcile.unsealed import SECONDS, is_sealed, wait_unsealed
 from opslib.reconcile.vaulted import refuse_too_large, wanted_by
 from opslib.reconcile.wait import HealthOf, wait_healthy
 from opslib.reconcile.writer import Failure, Writer
@@ -114,7 +116,8 @@ class _Run:
     def _write_wave(self, members: Sequence[Target]) -> None:
         """Write stage by stage; what needs something that failed waits, the rest goes on."""
         targets = [target for target in members if target.key in self.planned]
-        for stage in staged(targets, lambda target: target.key):
+        stages = staged(targets, lambda target: target.key)
+        for stage in stages:
             held = self._waiting(stage)
             self._hold_back({key: f"{cause} was not written" for key, cause in held.items()})
             free = [target for target in stage if target.key not in held]
@@ -127,6 +130,8 @@ class _Run:
                     self.progress.update("applying", len(self.writer.written), len(self.planned))
             if stage_of(stage[0].key) == FIRST and free:
                 self._establish(free)
+            if stage is not stages[-1]:
+                self._unseal(free)
 
     def _waiting(self, stage: Sequence[Target]) -> dict[ResourceKey, ResourceKey]:
         if not self.failures:
@@ -154,6 +159,16 @@ class _Run:
             if state.health is not Health.CURRENT:
                 self.failures.append(Failure(state.key, f"not usable: {state.message}"))
         self.discovery.refresh()
+
+    def _unseal(self, stage: Sequence[Target]) -> None:
+        """Let the controller unseal what was written, before anything starts that reads it."""
+        lost = {failure.key for failure in self.failures}
+        kinds = {t.key: t.kind for t in stage if is_sealed(t.key) and t.key not in lost}
+        if not kinds:
+            return
+        seconds = max(0.0, min(SECONDS, self.deadline - time.monotonic()))
+        with contextlib.suppress(OpslibError):  # health tells of a server that is away
+            wait_unsealed(self.cluster, kinds, seconds, go_on=self.go_on, progress=self.progress)
 
     def wait(self, targets: Iterable[Target]) -> tuple[HealthOf, ...]:
         """Wait for the health of what the revision declares."""

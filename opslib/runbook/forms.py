@@ -201,8 +201,14 @@ def _quoted(value: str) -> set[str]:
     lower = {_lower_percent(one) for one in percent}
     python = {repr(value)[1:-1], ascii(value)[1:-1], repr(plain)[2:-1]}
     shell = {shlex.quote(value).strip("'"), value.replace("'", "'\\''")}
-    table = {value.replace('"', '""')}  # https://www.rfc-editor.org/rfc/rfc4180#section-2
-    return percent | lower | python | shell | table | _escaped(value)
+    # https://www.rfc-editor.org/rfc/rfc4180#section-2
+    table = {one.replace('"', '""') for one in (value, *python)}
+    spaced = {  # as pandas writes pages
+        html.escape(one, quote=False).replace("  ", "&nbsp;&nbsp;")
+        for one in (value, json.dumps(value)[1:-1])
+        if "  " in one
+    }
+    return percent | lower | python | shell | table | spaced | _escaped(value)
 
 
 def _lower_percent(text: str) -> str:

@@ -23,6 +23,7 @@ from ahocorasick_rs import BytesAhoCorasick, Implementation
 from opslib.core import secrecy
 from opslib.core.progress import Progress
 from opslib.runbook import patterns
+from opslib.runbook.cuts import MARKS, Cuts
 from opslib.runbook.forms import Form, Needle, needles
 from opslib.runbook.spans import COLOURS, Span, follow, replaced, without_colours
 
@@ -48,6 +49,7 @@ class Redactor:
         self._rules: dict[bytes, list[patterns.Rule]] = {}
         self._heads: dict[bytes, set[bytes]] = {}
         self._words: list[bytes] = []
+        self._cuts = Cuts(self._forms)
         self._automaton: Any = None
 
     def data(self, data: bytes) -> bytes:
@@ -139,10 +141,17 @@ class Redactor:
         for rule in patterns.RULES:
             for anchor in rule.anchors:
                 self._rules.setdefault(anchor, []).append(rule)
-        self._words = list({**self._places, **self._rules, **dict.fromkeys(COLOURS)})
+        self._cuts = Cuts(self._forms)
+        marks = dict.fromkeys((*COLOURS, *MARKS))
+        self._words = list({**self._places, **self._rules, **marks})
         dense = len(self._words) <= _DENSE
         kind = Implementation.DFA if dense else Implementation.ContiguousNFA
         self._automaton = BytesAhoCorasick(self._words, implementation=kind)
+
+    def _forms(self) -> Iterator[Form]:
+        """Yield each form of each known value once."""
+        for some in self._needles.values():
+            yield from {id(one.form): one.form for one in some}.values()
 
     def _least_crowded(self, needle: Needle) -> tuple[bytes, int]:
         """Choose a piece that few other forms have: values often begin alike, as addresses do."""
@@ -182,6 +191,8 @@ class Redactor:
                     if span is not None:
                         done[id(form)] = span.end
                         yield span
+            if word in MARKS:
+                yield from self._cuts.spans(data, start, end)
             for rule in self._rules.get(word, ()):
                 if start < done.get(id(rule), 0):
                     continue

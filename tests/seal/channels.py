@@ -70,13 +70,13 @@ CHANNELS: dict[str, str] = {
     "except ValueError as e: raise KeyError(T[3], X['traceback chained']) from e",
     "traceback Verbose": "%xmode Verbose\n"
     "def sealed(clear):\n    text = clear.decode(errors='replace')\n    raise OSError(text)\n"
-    "def plain(t, v, n):\n    word = t + X['traceback Verbose']\n    return 1 / n\n"
+    "def plain(t, v, n, note=0):\n    return t, v, note, 1 / n\n"
     "for s, t, v in list(zip(S, T, V))[::99]:\n"
     "    try: s.used_by(sealed)\n"
     "    except Exception: get_ipython().showtraceback()\n"
     "    try: plain(t, v, 0)\n"
     "    except Exception: get_ipython().showtraceback()\n"
-    "plain(T[-1], V[-1], 0)",
+    "plain(T[-1], V[-1], 0, X['traceback Verbose'])",
     "logging": "log = logging.getLogger('canaries')\n"
     "logging.basicConfig(stream=sys.stderr, level=10, force=True)\n"
     "for t in T: log.info('with %s', t)\n"
@@ -95,7 +95,7 @@ CHANNELS: dict[str, str] = {
     "x = X['chunks']\n"
     "for k in range(1, len(x)): print(x[:k], end='', flush=True); print(x[k:])\n"
     "print(count, 'splits')",
-    "result": "runbook.report(texts=T, by={t[:99]: t for t in T[:50]}, told=X['result'])",
+    "result": "runbook.report(texts=T, by={t: t for t in T[:50]}, told=X['result'])",
     "attachment": "runbook.attach('canaries.json', {'texts': T, 'told': X['attachment']})",
     "out": "(T[5], T[6], X['out'])",
     "history": "print(Out, _, repr(In)[-2000:])\nprint(X['history'])",

@@ -101,7 +101,8 @@ def _run(
 
 def _notebook(path: Path, *cells: Mapping[str, Any]) -> Path:
     made = nbformat.v4.new_notebook()
-    made.metadata["kernelspec"] = {"name": "python3", "display_name": "Python 3"}
+    kernel = {"name": "python3", "display_name": "Python 3", "language": "python"}
+    made.metadata["kernelspec"] = kernel
     for number, cell in enumerate(cells):
         made.cells.append(nbformat.v4.new_code_cell(id=f"cell-{number}", **cell))
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -215,6 +216,7 @@ def test_no_canary_is_in_what_papermill_writes(flock: Flock, tmp_path: Path) -> 
     words = ["papermill", "--engine", "opslib", path, "done.ipynb", "--no-progress-bar"]
     with Watch(ground.root) as watch:
         done = _run(ground, flock, watch, *words, "-y", json.dumps({"values": given}))
+    assert (ground.root / "cwd" / "done.ipynb").exists(), done.stderr.decode()[-3000:]
     assert done.returncode == 1, done.stderr.decode()[-3000:]
     data = done.stdout + done.stderr + b"".join(data for _, data in watch.files.contents())
     assert flock.seeker.found(data) == set()
