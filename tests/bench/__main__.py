@@ -1,8 +1,8 @@
 """Measure side by side with the peers: ``make bench``. Whole processes, alternating runs, medians.
 
 Uses a sandbox of its own; writes outputs/bench/start.json, records.json, index.json, runbook.json,
-drift-recall.json, drift.json, disk.json, and reconcile.json for the numbers of objects named
-(``make bench ARGS='100 1000'``; see ``reconcile``).
+drift-recall.json, drift.json, seal.json, scan.json, disk.json, and reconcile.json for the numbers
+of objects named (``make bench ARGS='100 1000'``; see ``reconcile``).
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from opslib.sandbox import cluster
 from opslib.sandbox.binaries import own_kubectl
 from opslib.source.example import create_example
 
-from . import disk, drift, index, recall, reconcile, records, runbook
+from . import disk, drift, index, recall, reconcile, records, runbook, scan, seal
 
 PROJECT = Path(__file__).parents[2]
 ROUNDS = 7
@@ -114,5 +114,7 @@ if __name__ == "__main__":
     runbook.main()
     recall.main()
     drift.main(drift.OBJECTS)
+    seal.main()
+    scan.main()
     disk.main()
     reconcile.main([int(word) for word in sys.argv[1:]] or list(reconcile.SIZES))
