@@ -25,7 +25,28 @@ from opslib.seal.secretbytes import SecretBytes
 from opslib.seal.wire import Scope, encrypt, label_of
 
 _LETTERS = string.ascii_letters + string.digits
-_KEY = rsa.generate_private_key(65537, 2048)
+
+
+def _prime(rng: random.Random) -> int:
+    """Return a number of 1024 bits that is prime, as far as Fermat's test tells."""
+    small = [n for n in range(3, 2000, 2) if all(n % one for one in range(3, n, 2))]
+    while True:
+        number = rng.getrandbits(1024) | 1 | 3 << 1022
+        if all(number % one for one in small) and pow(2, number - 1, number) == 1:
+            return number
+
+
+def _key() -> rsa.RSAPrivateKey:
+    """Return the same key each time, for files that are the same each time; it guards nothing."""
+    rng, e = random.Random(65537), 65537  # noqa: S311  # see above
+    p, q = _prime(rng), _prime(rng)
+    d = pow(e, -1, (p - 1) * (q - 1))
+    public = rsa.RSAPublicNumbers(e, p * q)
+    parts = (d % (p - 1), d % (q - 1), rsa.rsa_crt_iqmp(p, q))
+    return rsa.RSAPrivateNumbers(p, q, d, *parts, public).private_key()
+
+
+_KEY = _key()
 _WORDS = [
     "harbor",
     "velvet",
@@ -148,7 +169,7 @@ class Values:
         )
 
     def ssh_public(self) -> str:
-        key = ed25519.Ed25519PrivateKey.generate().public_key()
+        key = ed25519.Ed25519PrivateKey.from_private_bytes(self.rng.randbytes(32)).public_key()
         return key.public_bytes(Encoding.OpenSSH, PublicFormat.OpenSSH).decode() + " ada@example"
 
     def certificate(self) -> str:
@@ -158,7 +179,7 @@ class Values:
             .subject_name(nobody)
             .issuer_name(nobody)
             .public_key(_KEY.public_key())
-            .serial_number(x509.random_serial_number())
+            .serial_number(self.rng.getrandbits(150) + 1)
             .not_valid_before(datetime(2020, 1, 1, tzinfo=UTC))
             .not_valid_after(datetime(2040, 1, 1, tzinfo=UTC))
             .sign(_KEY, SHA256())
