@@ -7,13 +7,14 @@ what reads it, the new pods would race with the controller, and may keep the old
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from opslib.core.model import ResourceKey
 from opslib.core.progress import SILENT, Progress
 from opslib.kube.client import Cluster
 from opslib.kube.discovery import Kind
+from opslib.seal.synced import said
 
 GROUP, KIND = "bitnami.com", "SealedSecret"
 SECONDS = 10.0
@@ -41,27 +42,16 @@ def wait_unsealed(
     others is for their health to say. Raises ApiError and Unreachable.
     """
     end = time.monotonic() + seconds
+    left = list(kinds)
     while True:
-        left = [key for key in kinds if not _answered(cluster.find(_path(key, kinds[key])))]
+        paths = {key: kinds[key].path(key.namespace, key.name) for key in left}
+        left = [key for key, path in paths.items() if not _answered(cluster.find(path))]
         if not left or time.monotonic() > end or not go_on():
             return left
         progress.update("waiting until values are unsealed", len(kinds) - len(left), len(kinds))
-        kinds = {key: kinds[key] for key in left}
         time.sleep(_PAUSE)
 
 
-def _path(key: ResourceKey, kind: Kind) -> str:
-    return kind.path(key.namespace, key.name)
-
-
 def _answered(live: Mapping[str, Any] | None) -> bool:
-    """Tell whether the controller has said Synced, or not, of an object's present generation."""
-    if live is None:
-        return True
-    status = live.get("status") or {}
-    seen = status.get("observedGeneration") == live["metadata"].get("generation")
-    return seen and _has_synced(status.get("conditions") or ())
-
-
-def _has_synced(conditions: Iterable[Any]) -> bool:
-    return any(isinstance(one, dict) and one.get("type") == "Synced" for one in conditions)
+    """Tell whether the controller has said Synced, or not; of one that is gone it never will."""
+    return live is None or bool(said(live))

@@ -23,6 +23,7 @@ from opslib.seal import proposal
 from opslib.seal.desk import Desk
 from opslib.seal.proposal import Change
 from opslib.seal.sealed import Declared
+from opslib.seal.synced import said, seen
 
 State = Literal[
     "unread", "unknown-kind", "absent", "before", "pending", "refused", "lost", "synced"
@@ -192,16 +193,14 @@ def _absent(cluster: Cluster, collection: str, declared: Declared) -> tuple[Stat
 
 def _said(live: Json) -> tuple[State, str]:
     """Return what the controller says of the present generation."""
-    status = live.get("status") or {}
-    if status.get("observedGeneration") != live["metadata"].get("generation"):
+    if not seen(live):
         return "pending", "the controller has not looked at it yet"
-    rows = status.get("conditions") or []
-    row: Json = next((one for one in rows if one.get("type") == "Synced"), {})
+    row = said(live)
     if row.get("status") == "True":
         return "synced", "the controller says Synced"
     if row.get("status") == "False":
-        said = " ".join(str(row.get("message") or "without a reason").split())[:_MOST_SAID]
-        return "refused", f"the controller refuses it: {said}"
+        why = " ".join(str(row.get("message") or "without a reason").split())[:_MOST_SAID]
+        return "refused", f"the controller refuses it: {why}"
     return "pending", "the controller has said nothing of it yet"
 
 

@@ -17,6 +17,7 @@ from opslib.core.errors import OpslibError
 from opslib.kube.client import Cluster
 from opslib.seal.sealed import Declared
 from opslib.seal.secretbytes import SecretBytes
+from opslib.seal.synced import said
 
 
 def values(cluster: Cluster, one: Declared) -> dict[str, SecretBytes]:
@@ -27,7 +28,11 @@ def values(cluster: Cluster, one: Declared) -> dict[str, SecretBytes]:
         secret = cluster.find(f"/api/v1/{place}/secrets/{one.name}") if sealed else None
     except OpslibError:
         return {}
-    if not isinstance(sealed, dict) or not isinstance(secret, dict) or not _synced(sealed):
+    if (
+        not isinstance(sealed, dict)
+        or not isinstance(secret, dict)
+        or said(sealed).get("status") != "True"
+    ):
         return {}
     ciphertexts = sealed.get("spec", {}).get("encryptedData") or {}
     written = _by_controller(secret, str(sealed.get("metadata", {}).get("uid", "")))
@@ -39,14 +44,6 @@ def values(cluster: Cluster, one: Declared) -> dict[str, SecretBytes]:
             except binascii.Error:
                 continue
     return found
-
-
-def _synced(sealed: Mapping[str, Any]) -> bool:
-    status = sealed.get("status") or {}
-    if status.get("observedGeneration") != sealed.get("metadata", {}).get("generation"):
-        return False
-    conditions = status.get("conditions") or []
-    return any(c.get("type") == "Synced" and c.get("status") == "True" for c in conditions)
 
 
 def _by_controller(secret: Mapping[str, Any], uid: str) -> set[str]:
